@@ -24,9 +24,9 @@ const char *kernels_dtype_name(kernels_dtype dtype);
 typedef struct {
     void *data; /* address in the backend's memory; borrowed */
     kernels_dtype dtype;
-    int n_dims;      /* 1 .. 4 */
-    int64_t dim[4];  /* dim[0] = rows; unused = 1 */
-    int64_t stride;  /* elements from one row to the next; = product of dim[1..] when dense */
+    int n_dims;     /* 1 .. 4 */
+    int64_t dim[4]; /* dim[0] = rows; unused = 1 */
+    int64_t stride; /* elements from one row to the next; = product of dim[1..] when dense */
 } tensor;
 
 /* Dense views. Rows by columns; a vector is one row of n columns' worth: dim[0] = n, stride 1. */
@@ -58,7 +58,11 @@ typedef struct {
 } kernels_epilogue;
 
 /* Which of the three rotated queries a key is compared with (docs/semantics.md, section 7). */
-enum { KERNELS_CLASS_TEXT = 0 /* audio, and text of the same segment or fork */, KERNELS_CLASS_VIDEO = 1, KERNELS_CLASS_PREFIX = 2 };
+enum {
+    KERNELS_CLASS_TEXT = 0 /* audio, and text of the same segment or fork */,
+    KERNELS_CLASS_VIDEO = 1,
+    KERNELS_CLASS_PREFIX = 2
+};
 enum { KERNELS_N_CLASSES = 3 };
 
 /* KV rows of one segment, of the prefix or of a fork, in one layer. Rows never move. */
@@ -81,26 +85,26 @@ enum { KERNELS_OWN_PAGE = -1 };
 /* What varies from call to call; lies in the backend's memory beside the lists it counts. Fields an op does not name are
  * not read. */
 typedef struct {
-    int32_t n_rows;    /* query rows */
-    int32_t n_prefix;  /* rows of the prefix page, seen by every query row */
-    int32_t n_keys;    /* entries of the key list, seen by every query row (their page != KERNELS_OWN_PAGE) */
-    int32_t own_first; /* query row i sees rows 0 .. own_first + i of its own page */
-    int32_t n_score;   /* score, select: entries of the key list of the layer (own page entries allowed) */
+    int32_t n_rows;          /* query rows */
+    int32_t n_prefix;        /* rows of the prefix page, seen by every query row */
+    int32_t n_keys;          /* entries of the key list, seen by every query row (their page != KERNELS_OWN_PAGE) */
+    int32_t own_first;       /* query row i sees rows 0 .. own_first + i of its own page */
+    int32_t n_score;         /* score, select: entries of the key list of the layer (own page entries allowed) */
     int32_t first_score_row; /* score: S averages the query rows from this one on */
-    int32_t k_leave;   /* select: how many leave */
-    int32_t tds;       /* select: 0 = lowest S leave; 1 = with the temporal diversity term */
-    int32_t c_last;    /* select: C, the highest segment that entered the decoder */
-    float lambda;      /* select: λ */
+    int32_t k_leave;         /* select: how many leave */
+    int32_t tds;             /* select: 0 = lowest S leave; 1 = with the temporal diversity term */
+    int32_t c_last;          /* select: C, the highest segment that entered the decoder */
+    float lambda;            /* select: λ */
 } kernels_counts;
 
 /* Grouped-query attention of some rows of one layer over prefix page, listed keys and own page. */
 typedef struct {
     const kernels_counts *counts;
     int n_heads, n_kv_heads, head_dim;
-    int n_classes;             /* queries given: 1 = every class shares q[0] (δ = 0), 3 = one a class */
-    const tensor *q;           /* dtype [n_classes * max_rows][n_heads * head_dim]: class c's rows start at c * max_rows */
-    int64_t max_rows;          /* rows a class has room for in q */
-    kernels_dtype dtype;       /* of k and v in every page */
+    int n_classes;       /* queries given: 1 = every class shares q[0] (δ = 0), 3 = one a class */
+    const tensor *q;     /* dtype [n_classes * max_rows][n_heads * head_dim]: class c's rows start at c * max_rows */
+    int64_t max_rows;    /* rows a class has room for in q */
+    kernels_dtype dtype; /* of k and v in every page */
     const kernels_page *prefix;
     const kernels_page *pages; /* page table of this layer, in the backend's memory */
     const kernels_key *keys;   /* key list of this layer, in the backend's memory, in stream order */
@@ -194,7 +198,8 @@ typedef struct kernels_ops {
     void (*attend)(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
     /* S F32 [n_score]: mean over heads and over query rows first_score_row .. n_rows - 1 of e^(q·k_j / sqrt(head_dim) - lse)
      * for the keys of list `scored` (own page entries allowed). Fixed order of summation; float32 or better inside. */
-    void (*score)(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a, const kernels_key *scored);
+    void (*score)(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a,
+                  const kernels_key *scored);
     /* The survivors: keys_out [n_score - k_leave] in stream order, and kept I32 [n_score - k_leave], their places in the list
      * before (either may be NULL). Who leaves: docs/semantics.md, section 5; c of entry i is keys_in[i].segment. */
     void (*select)(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,

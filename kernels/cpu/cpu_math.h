@@ -1,0 +1,44 @@
+/* cpu_math.h: what the row loops of the cpu backend share: runtime dispatch, a vectorisable exp, loads and stores. */
+#ifndef OMNID_KERNELS_CPU_MATH_H
+#define OMNID_KERNELS_CPU_MATH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/number.h"
+
+/* Before a function that holds one hot loop: the function is compiled three times and the machine picks at load time.
+ * An OpenMP region must be in the caller, not in the function: its outlined body would not be cloned. Sanitizers do not
+ * survive the resolver, which runs before they are set up; clang 14 and non-glibc systems have no working one. */
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 &&         \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define CPU_CLONES __attribute__((target_clones("default", "avx2", "arch=x86-64-v4")))
+#else
+#define CPU_CLONES
+#endif
+
+#define CPU_INLINE static inline __attribute__((always_inline))
+
+/* e^x for loops: relative error below 2e-7, 0 below -87.33 (-inf too), e^88.37 above 88.37, NaN stays NaN. Range
+ * reduction by two-part ln 2 and the degree-6 polynomial of Cephes' expf. */
+CPU_INLINE float cpu_exp(float x)
+{
+    const float round = 0x1.8p23f; /* adding it leaves the nearest integer in the low bits */
+    float y = x > 88.37f ? 88.37f : x;
+    y = y < -87.33f ? -87.33f : y;
+    float shifted = y * 1.44269504088896341f + round;
+    float n = shifted - round;
+    float r = y - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    float scale = number_from_bits((number_bits(shifted) << 23) + 0x3f800000u); /* 2^n */
+    return x < -87.33f ? 0.0f : p * scale;
+}
+
+#endif

@@ -1,0 +1,104 @@
+/* kernels.c: views of tensors, the status of a stream, the list of backends. */
+#include "kernels/backends.h"
+
+#include <stdio.h>
+#include <string.h>
+
+size_t kernels_dtype_size(kernels_dtype dtype)
+{
+    static const size_t sizes[] = {
+        [KERNELS_F32] = 4, [KERNELS_BF16] = 2, [KERNELS_F16] = 2, [KERNELS_I32] = 4, [KERNELS_U8] = 1};
+    return (unsigned)dtype < sizeof sizes / sizeof *sizes ? sizes[dtype] : 0;
+}
+
+const char *kernels_dtype_name(kernels_dtype dtype)
+{
+    static const char *const names[] = {[KERNELS_F32] = "f32",
+                                        [KERNELS_BF16] = "bf16",
+                                        [KERNELS_F16] = "f16",
+                                        [KERNELS_I32] = "i32",
+                                        [KERNELS_U8] = "u8"};
+    return (unsigned)dtype < sizeof names / sizeof *names ? names[dtype] : "unknown";
+}
+
+tensor tensor_2d(void *data, kernels_dtype dtype, int64_t n_rows, int64_t n_cols)
+{
+    return (tensor){.data = data, .dtype = dtype, .n_dims = 2, .dim = {n_rows, n_cols, 1, 1}, .stride = n_cols};
+}
+
+tensor tensor_1d(void *data, kernels_dtype dtype, int64_t n)
+{
+    return (tensor){.data = data, .dtype = dtype, .n_dims = 1, .dim = {n, 1, 1, 1}, .stride = 1};
+}
+
+void *tensor_row(const tensor *t, int64_t i)
+{
+    return (char *)t->data + i * t->stride * (int64_t)kernels_dtype_size(t->dtype);
+}
+
+tensor tensor_rows(const tensor *t, int64_t first, int64_t n)
+{
+    tensor rows = *t;
+    rows.data = first ? tensor_row(t, first) : t->data;
+    rows.dim[0] = n;
+    return rows;
+}
+
+void kernels_stream_fail(kernels_stream *s, omnid_status status, const char *format, ...)
+{
+    if (s->error.status != OMNID_OK)
+        return;
+    va_list args;
+    va_start(args, format);
+    s->error.status = status;
+    vsnprintf(s->error.text, sizeof s->error.text, format, args);
+    va_end(args);
+}
+
+omnid_status kernels_stream_status(kernels_stream *s, omnid_error *err)
+{
+    omnid_status status = s->error.status;
+    if (status != OMNID_OK && err)
+        *err = s->error;
+    s->error.status = OMNID_OK;
+    s->error.text[0] = '\0';
+    return status;
+}
+
+/* Fastest first: "auto" is the first. */
+static const kernels_ops *const backends[] = {
+#ifdef OMNID_HAVE_CPU
+    &cpu_ops,
+#endif
+    &reference_ops,
+};
+
+static const char *const backend_names[] = {
+#ifdef OMNID_HAVE_CPU
+    "cpu",
+#endif
+    "reference",
+    NULL,
+};
+
+const char *const *kernels_names(void)
+{
+    return backend_names;
+}
+
+omnid_status kernels_find(const kernels_ops **out, const char *name, omnid_error *err)
+{
+    *out = NULL;
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) {
+            *out = backends[i];
+            return OMNID_OK;
+        }
+    return omnid_fail(err, OMNID_NOT_FOUND, "no backend named '%s': want auto%s or reference", name,
+#ifdef OMNID_HAVE_CPU
+                      ", cpu"
+#else
+                      ""
+#endif
+    );
+}
