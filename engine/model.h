@@ -5,6 +5,7 @@
 
 #include "engine/config.h"
 #include "engine/omnid.h"
+#include "engine/retention.h"
 #include "engine/tokenizer.h"
 #include "kernels/kernels.h"
 
@@ -81,7 +82,7 @@ struct omnid_model {
     uint64_t n_parameters, weight_bytes;
     /* from omnid.json, where the folder has one */
     int max_pixels;           /* default 336 * 336 */
-    struct named_schedule { char name[16]; double p_init, p_final, t_mid; int tds_start; } schedules[8];
+    retention_named schedules[8];
     int n_schedules;
 };
 

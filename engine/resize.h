@@ -1,0 +1,23 @@
+/* resize.h: frames to the model's size: which size, and bicubic resampling with antialias. */
+#ifndef ENGINE_RESIZE_H
+#define ENGINE_RESIZE_H
+
+#include "base/base.h"
+
+enum { RESIZE_UNIT = 28 /* px a token's side */, RESIZE_MAX_SIDE = 16384 };
+
+/* Size of a frame of width x height after resizing, sides multiples of 28, deterministic:
+ *   1. candidates: all sides (28 a, 28 b) with 28 a <= width, 28 b <= height and their product <= max_pixels;
+ *   2. error of a candidate = |ln((a / b) / (width / height))|; a candidate is dominated by one of larger area and no
+ *      larger error; among the others the one with the largest area * e^(-4 error) is taken; ties: the larger a.
+ * 640 x 480 at 336 * 336 gives 392 x 280; a frame that fits and is a multiple of 28 keeps its size.
+ * SHAPE: a side below 28 px or above RESIZE_MAX_SIDE, or max_pixels < 784. */
+omnid_status resize_target(int width, int height, int max_pixels, int *out_width, int *out_height, omnid_error *err);
+
+/* out [out_height][out_width][3] = rgb [height] rows `stride` bytes apart, resampled (a = -0.5, support widened when
+ * shrinking, edges clipped and renormalised, horizontal pass first, both passes rounded to 8 bits: PIL's BICUBIC).
+ * Same size: copied. NOMEM. */
+omnid_status resize_bicubic(uint8_t *out, int out_width, int out_height, const uint8_t *rgb, int width, int height,
+                            int stride, omnid_error *err);
+
+#endif
