@@ -238,6 +238,19 @@ bool check_attention(kernels_stream *s, const char *op, const tensor *out, const
             (check_shape(s, op, "lse", lse, lse->dim[0], a->n_heads) && check_dtype(s, op, "lse", lse, KERNELS_F32)));
 }
 
+bool check_select(kernels_stream *s, const tensor *kept, const tensor *S, const kernels_counts *counts)
+{
+    if (!check_ready(s))
+        return false;
+    int64_t n = counts->n_score, k = counts->k_leave;
+    WANT(s, n >= 0 && k >= 0 && k <= n && S->dim[0] >= n && (!kept || kept->dim[0] >= n - k),
+         "select: %lld of %lld leave, S has %lld, kept has room for %lld", (big)k, (big)n, (big)S->dim[0],
+         kept ? (big)kept->dim[0] : (big)(n - k));
+    return check_vector(s, "select", "S", S, S->dim[0]) && check_dtype(s, "select", "S", S, KERNELS_F32) &&
+           (!kept || (check_vector(s, "select", "kept", kept, kept->dim[0]) &&
+                      check_dtype(s, "select", "kept", kept, KERNELS_I32)));
+}
+
 bool check_sample(kernels_stream *s, const tensor *logits, const tensor *seen, const kernels_sampling *p, double u)
 {
     if (!check_ready(s))

@@ -94,7 +94,7 @@ typedef struct {
     int32_t k_leave;         /* select: how many leave */
     int32_t tds;             /* select: 0 = lowest S leave; 1 = with the temporal diversity term */
     int32_t c_last;          /* select: C, the highest segment that entered the decoder */
-    float lambda;            /* select: λ */
+    double lambda;           /* select: λ; double, so that 0.2 is the 0.2 of docs/semantics.md */
 } kernels_counts;
 
 /* Grouped-query attention of some rows of one layer over prefix page, listed keys and own page. */
