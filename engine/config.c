@@ -136,7 +136,6 @@ static omnid_status parse_vision(vision_config *v, const json_t *o, int text_hid
     OMNID_TRY(json_field_int(o, w, "intermediate_size", 1, MAX_INTERMEDIATE, false, &v->intermediate, err));
     OMNID_TRY(json_field_int(o, w, "num_heads", 1, MAX_HEADS, false, &v->n_heads, err));
     OMNID_TRY(json_field_int(o, w, "window_size", 28, MAX_WINDOW_PX, true, &v->window_px, err));
-    OMNID_TRY(json_field_int(o, w, "tokens_per_second", 1, 1000, true, &v->tokens_per_second, err));
     OMNID_TRY(expect_int(o, w, "patch_size", v->patch, err));
     OMNID_TRY(expect_int(o, w, "spatial_merge_size", v->merge, err));
     OMNID_TRY(expect_int(o, w, "temporal_patch_size", v->temporal, err));

@@ -11,8 +11,9 @@ typedef struct safetensors safetensors;
 typedef struct {
     const char *name; /* as in the file; borrowed */
     const void *data;
-    size_t size; /* bytes */
-    kernels_dtype dtype;
+    size_t size;         /* bytes */
+    kernels_dtype dtype; /* valid where usable */
+    bool usable;         /* F32, BF16 or F16 */
     int n_dims;
     int64_t dim[8];
 } safetensors_tensor;
