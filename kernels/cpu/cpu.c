@@ -134,9 +134,8 @@ void *cpu_scratch(kernels_stream *s, size_t size)
 
 int cpu_threads(const kernels_stream *s, int64_t work)
 {
-    const int64_t worth_a_thread = 16384; /* elements: some 5 us, about the price of waking a team */
-    int64_t n = work / worth_a_thread;
-    return n < 1 ? 1 : n < s->backend->n_threads ? (int)n : s->backend->n_threads;
+    const int64_t worth_a_team = 32768; /* elements: some 10 us, twice the price of waking a team */
+    return work < worth_a_team ? 1 : s->backend->n_threads;
 }
 
 /* ---- streams ---- */

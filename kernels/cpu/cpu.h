@@ -9,6 +9,10 @@
 #include "kernels/check.h"
 #include "kernels/kernels.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 struct kernels_backend {
     int n_threads; /* of a parallel region; cpu_begin makes it OpenMP's number for the calling thread */
     void *dnnl;    /* engine and caches of dnnl_glue.c; set by cpu_dnnl_open */
@@ -26,8 +30,18 @@ struct cpu_stream {
 bool cpu_begin(kernels_stream *s);
 /* size bytes, 64-byte aligned, not cleared. NULL: the stream has failed with OMNID_NOMEM, the op returns. */
 void *cpu_scratch(kernels_stream *s, size_t size);
-/* Threads worth waking for `work` elements of a cheap loop (1 below some ten thousands). */
+/* Threads for `work` elements of a cheap loop: 1 below some ten thousands, else all; no number between, because libgomp
+ * ends the threads a smaller team leaves over and the next region would start them again. */
 int cpu_threads(const kernels_stream *s, int64_t work);
+/* Number of the calling thread in its parallel region. */
+static inline int cpu_thread(void)
+{
+#ifdef _OPENMP
+    return omp_get_thread_num();
+#else
+    return 0;
+#endif
+}
 
 /* ---- dnnl_glue.c ---- */
 omnid_status cpu_dnnl_open(kernels_backend *b, omnid_error *err);
@@ -70,7 +84,10 @@ void cpu_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const te
 void cpu_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                 double u);
 
-/* The k-th smallest (k >= 1) of n distinct keys; reorders them. O(n) whatever the keys are. */
+/* ---- order.c: keep, select and sample order 64-bit keys: a float's order above, the place below ---- */
+/* The k-th smallest (1 <= k <= n) of n distinct keys; reorders and overwrites them. O(n) whatever the keys are. */
 uint64_t cpu_kth_smallest(uint64_t *keys, int64_t n, int64_t k);
+/* Ascending, in place, O(n log n) whatever the keys are. */
+void cpu_sort_keys(uint64_t *keys, int64_t n);
 
 #endif

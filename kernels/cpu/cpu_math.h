@@ -2,6 +2,7 @@
 #ifndef OMNID_KERNELS_CPU_MATH_H
 #define OMNID_KERNELS_CPU_MATH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -39,6 +40,20 @@ CPU_INLINE float cpu_exp(float x)
     p = p * r * r + r + 1.0f;
     float scale = number_from_bits((number_bits(shifted) << 23) + 0x3f800000u); /* 2^n */
     return x < -87.33f ? 0.0f : p * scale;
+}
+
+/* Element i of a run of f32 or bf16, and its store. bf16 is a constant where these are used: one loop each after inlining. */
+CPU_INLINE float cpu_load(const void *data, bool bf16, int64_t i)
+{
+    return bf16 ? f32_from_bf16(((const uint16_t *)data)[i]) : ((const float *)data)[i];
+}
+
+CPU_INLINE void cpu_store(void *data, bool bf16, int64_t i, float x)
+{
+    if (bf16)
+        ((uint16_t *)data)[i] = bf16_from_f32(x);
+    else
+        ((float *)data)[i] = x;
 }
 
 #endif
