@@ -45,8 +45,10 @@ class Thinker:
         self.cfg._attn_implementation = "eager"
         for part in (self.cfg.audio_config, self.cfg.vision_config, self.cfg.text_config):
             part._attn_implementation = "eager"
-        with open(os.path.join(path, "model.safetensors.index.json"), encoding="utf-8") as f:
-            shards = sorted(set(json.load(f)["weight_map"].values()))
+        shards, index = ["model.safetensors"], os.path.join(path, "model.safetensors.index.json")
+        if os.path.exists(index):
+            with open(index, encoding="utf-8") as f:
+                shards = sorted(set(json.load(f)["weight_map"].values()))
         state = {}
         for shard in shards:
             state.update(load_file(os.path.join(path, shard)))
