@@ -49,9 +49,9 @@ omnid_status turns_read(omnid_turn **turns, int *n, const char *path, omnid_erro
     if (st != OMNID_OK) {
         turns_free(*turns, *n);
         *turns = NULL;
-        return omnid_fail_in(err, "%s", path);
+        omnid_fail_in(err, "%s", path);
     }
-    return OMNID_OK;
+    return st;
 }
 
 void turns_free(omnid_turn *turns, int n)
