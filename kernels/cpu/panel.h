@@ -1,0 +1,65 @@
+/* panel.h: private to kernels/cpu: the two inner loops of attention, compiled once for each instruction set.
+ *
+ * A panel is a few dozen query columns kept side by side: column c of every array below belongs to one (query row, head).
+ * Because the columns are the vector lanes, keys and values are read where they lie (row by row, one number spread over
+ * the lanes) and need no packing, and the softmax over keys needs no sum across lanes.
+ *
+ *     scores  S [n keys][width] = K [n][head_dim] · Q [head_dim][width]
+ *     output  O [head_dim][width] += Vᵀ [head_dim][n] · P [n][width]
+ *
+ * The softmax is the running one of Milakov and Gimelshein (2018): m is the highest score so far, l the sum of
+ * 2^(score - m), and O is scaled down when m rises. Scores are in units of log2: `scale` is log2(e) / sqrt(head_dim).
+ *
+ * In a bf16 kernel the operands are pairs of bf16 in 32 bits, the lower index in the lower half: a K row as it lies, Q
+ * [head_dim / 2][width], V as [n / 2][head_dim] pairs of neighbouring keys. Sums stay float32. */
+#ifndef OMNID_KERNELS_PANEL_H
+#define OMNID_KERNELS_PANEL_H
+
+#include "kernels/kernels.h"
+#include "kernels/number.h"
+
+/* Keys in a block. The scratch of a step is [PANEL_KEYS][width] floats. */
+enum { PANEL_KEYS = 128, PANEL_VECTORS = 3 /* vectors of a full panel */, PANEL_LANES = 16 /* of the widest vector */ };
+
+/* State of one panel; width = vectors * lanes. Arrays 64-byte aligned. */
+typedef struct {
+    int vectors;    /* 1 .. PANEL_VECTORS */
+    const float *q; /* [head_dim][width]; bf16 kernels: pairs, [(head_dim + 1) / 2][width] */
+    float *o;       /* [head_dim][width] */
+    float *m, *l;   /* [width] */
+} panel;
+
+/* n keys with their values; strides in floats (bf16 kernels: in pairs). */
+typedef struct {
+    const float *k; /* [n] rows of head_dim */
+    int64_t k_stride;
+    const float *v; /* [n] rows of head_dim; bf16 kernels: [(n + 1) / 2] rows of head_dim pairs */
+    int64_t v_stride;
+    int n;
+} panel_block;
+
+typedef struct {
+    const char *name;
+    int lanes;  /* floats of a vector */
+    bool pairs; /* a bf16 kernel */
+    bool (*usable)(void);
+    /* O = 0, l = 0, m = lower than every score. */
+    void (*clear)(const panel *p, int head_dim);
+    /* Adds a block of keys. limit: [width] or NULL; column c sees the block's keys below limit[c]. */
+    void (*step)(const panel *p, const panel_block *b, int head_dim, float scale, const int32_t *limit, float *scratch);
+    /* sums[j * lanes + …] += e^(q·k_j / sqrt(head_dim) - lse) of the panel's columns, in p->m: lse in units of log2 (a
+     * column with 1e30 adds nothing). o and l are not used. */
+    void (*weigh)(const panel *p, const panel_block *b, int head_dim, float scale, float *sums, float *scratch);
+} panel_ops;
+
+/* Every kernel that was compiled, fastest first, NULL at the end; the last ones run anywhere. */
+extern const panel_ops *const panel_all[];
+/* The fastest that this processor has. pairs: a bf16 kernel, NULL when the processor has no bf16 instructions. */
+const panel_ops *panel_choose(bool pairs);
+/* The one for keys of a dtype: bf16 products for bf16 keys where the processor has them. */
+const panel_ops *panel_for(kernels_dtype dtype);
+
+/* Two rows of bf16 values (hi may be NULL: zeros) as one row of pairs. */
+void panel_pair_rows(float *to, const uint16_t *lo, const uint16_t *hi, int head_dim);
+
+#endif
