@@ -134,6 +134,11 @@ def make_case(pair, case, out):
         seed = 1000 * (CASES.index(case) + 1) + sub
         frames = inputs.make_frames(seed, case["frames"], *case["size"], case.get("frozen")) if "frames" in case else None
         audio = inputs.make_audio(seed, case["samples"]) if "samples" in case else None
+        for s, gap in case.get("gaps", {}).items():      # missing parts: zeros in the files, and never fed
+            if "a" in gap and audio is not None:
+                audio[sem.SEG_SAMPLES * s:sem.SEG_SAMPLES * (s + 1)] = 0
+            if "v" in gap:
+                frames[4 * s:4 * s + 4] = 0
         system, question = corpus.SYSTEMS[seed % 2], corpus.QUESTIONS[seed % len(corpus.QUESTIONS)]
         try:
             a32 = run(pair.f32, case, frames, audio, system, question)
