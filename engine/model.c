@@ -1,0 +1,265 @@
+/* model.c: opening a model folder, and the life of a model. */
+#include "engine/model_load.h"
+#include "engine/safetensors.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { MAX_SMALL_FILE = 4 << 20, DEFAULT_MAX_PIXELS = 336 * 336 };
+
+omnid_model_params omnid_model_params_default(void)
+{
+    return (omnid_model_params){.backend = "auto", .precision = OMNID_PRECISION_AUTO};
+}
+
+/* ------------------------------------------------------------------ what every model has */
+
+static int all_threads(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static omnid_status open_backend(omnid_model *m, const omnid_model_params *p, omnid_error *err)
+{
+    if (p->n_threads < 0 || p->n_threads > 4096)
+        return omnid_fail(err, OMNID_ARGUMENT, "n_threads: want 0 .. 4096, found %d", p->n_threads);
+    if ((unsigned)p->precision > OMNID_PRECISION_BF16)
+        return omnid_fail(err, OMNID_ARGUMENT, "precision: want auto, f32 or bf16, found %d", (int)p->precision);
+    OMNID_TRY(kernels_find(&m->ops, p->backend ? p->backend : "auto", err));
+    OMNID_TRY(m->ops->open(&m->backend, p->n_threads, err));
+    m->n_threads = p->n_threads ? p->n_threads : all_threads();
+    m->precision = p->precision == OMNID_PRECISION_F32    ? KERNELS_PLAIN_F32
+                   : p->precision == OMNID_PRECISION_BF16 ? KERNELS_PLAIN_BF16
+                                                          : m->ops->native_precision(m->backend);
+    m->activation = m->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+    return OMNID_OK;
+}
+
+omnid_status model_create(omnid_model **out, const omnid_model_params *p, const char *name, omnid_error *err)
+{
+    *out = NULL;
+    omnid_model *m = calloc(1, sizeof *m);
+    if (!m || !(m->name = strdup(name))) {
+        free(m);
+        return omnid_fail(err, OMNID_NOMEM, "no memory for a model");
+    }
+    m->max_pixels = DEFAULT_MAX_PIXELS;
+    omnid_model_params defaults = omnid_model_params_default();
+    omnid_status status = open_backend(m, p ? p : &defaults, err);
+    if (status != OMNID_OK)
+        omnid_model_destroy(&m);
+    *out = m;
+    return status;
+}
+
+omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_params *p, omnid_error *err)
+{
+    model_plan plan;
+    OMNID_TRY(model_count_weights(m, s, &plan, err));
+    OMNID_TRY(model_check_memory(&plan, p ? p->memory_limit : 0, err));
+    OMNID_TRY(model_load_weights(m, s, &plan, p, err));
+    omnid_log(OMNID_LOG_INFO, "model %s: %.2f G parameters, %.2f GB as packed (%s), backend %s, %d threads", m->name,
+              (double)m->n_parameters / 1e9, (double)m->weight_bytes / 1e9, kernels_dtype_name(m->activation),
+              m->ops->name, m->n_threads);
+    return OMNID_OK;
+}
+
+void omnid_model_destroy(omnid_model **model)
+{
+    omnid_model *m = *model;
+    if (!m)
+        return;
+    if (m->backend) {
+        model_free_weights(m);
+        m->ops->close(&m->backend);
+    }
+    omnid_tokenizer_destroy(&m->tokenizer);
+    free(m->name);
+    free(m->folder);
+    free(m);
+    *model = NULL;
+}
+
+omnid_model_info omnid_model_get_info(const omnid_model *m)
+{
+    const text_config *t = &m->config.text;
+    return (omnid_model_info){
+        .name = m->name,
+        .backend = m->ops->name,
+        .precision = m->precision == KERNELS_PLAIN_BF16 ? OMNID_PRECISION_BF16 : OMNID_PRECISION_F32,
+        .n_layers = t->n_layers,
+        .hidden = t->hidden,
+        .n_heads = t->n_heads,
+        .n_kv_heads = t->n_kv_heads,
+        .head_dim = t->head_dim,
+        .intermediate = t->intermediate,
+        .vocabulary = t->vocabulary,
+        .max_positions = t->max_positions,
+        .max_pixels = m->max_pixels,
+        .n_threads = m->n_threads,
+        .n_parameters = m->n_parameters,
+        .weight_bytes = m->weight_bytes,
+        .kv_bytes_per_token =
+            2 * (uint64_t)t->n_layers * (uint64_t)(t->n_kv_heads * t->head_dim) * kernels_dtype_size(m->activation)};
+}
+
+const omnid_tokenizer *omnid_model_get_tokenizer(const omnid_model *m)
+{
+    return m->tokenizer;
+}
+
+/* ------------------------------------------------------------------ weights of a checkpoint */
+
+typedef struct {
+    weight_source base;
+    safetensors *file;
+    const safetensors_tensor *given[8]; /* since the last release */
+    void *copies[8];                    /* of tensors that are not aligned in the file */
+    int n_given;
+} checkpoint;
+
+static bool checkpoint_has(weight_source *s, const char *name)
+{
+    return safetensors_find(((checkpoint *)s)->file, name) != NULL;
+}
+
+static omnid_status checkpoint_get(weight_source *s, weight_data *out, const char *name, int n_dims, const int64_t *dim,
+                                   bool with_data, omnid_error *err)
+{
+    checkpoint *c = (checkpoint *)s;
+    const safetensors_tensor *t;
+    OMNID_TRY(safetensors_get(c->file, &t, name, n_dims, dim, err));
+    *out = (weight_data){.dtype = t->dtype};
+    if (!with_data)
+        return OMNID_OK;
+    if (c->n_given == (int)(sizeof c->given / sizeof *c->given))
+        return omnid_fail(err, OMNID_LIMIT, "%s: too many tensors at once", name);
+    out->data = t->data;
+    c->copies[c->n_given] = NULL;
+    if ((uintptr_t)t->data % kernels_dtype_size(t->dtype) != 0) {
+        void *copy = malloc(t->size);
+        if (!copy)
+            return omnid_fail(err, OMNID_NOMEM, "%s: no memory for %zu bytes", name, t->size);
+        out->data = memcpy(copy, t->data, t->size);
+        c->copies[c->n_given] = copy;
+    }
+    c->given[c->n_given++] = t;
+    return OMNID_OK;
+}
+
+static void checkpoint_release(weight_source *s)
+{
+    checkpoint *c = (checkpoint *)s;
+    for (int i = 0; i < c->n_given; i++) {
+        safetensors_release(c->given[i]);
+        free(c->copies[i]);
+    }
+    c->n_given = 0;
+}
+
+static omnid_status load_checkpoint(omnid_model *m, const omnid_model_params *p, omnid_error *err)
+{
+    checkpoint c = {.base = {checkpoint_has, checkpoint_get, checkpoint_release}};
+    OMNID_TRY(safetensors_open(&c.file, m->folder, err));
+    omnid_status status = model_fill(m, &c.base, p, err);
+    checkpoint_release(&c.base);
+    safetensors_close(&c.file);
+    return status;
+}
+
+/* ------------------------------------------------------------------ opening a folder */
+
+static omnid_status read_small(char **out, size_t *n, const char *folder, const char *name, omnid_error *err)
+{
+    char path[4096];
+    *out = NULL;
+    if (snprintf(path, sizeof path, "%s/%s", folder, name) >= (int)sizeof path)
+        return omnid_fail(err, OMNID_ARGUMENT, "%.64s…: path too long", folder);
+    return config_read_file(out, n, path, MAX_SMALL_FILE, err);
+}
+
+static omnid_status read_config(omnid_model *m, omnid_error *err)
+{
+    char *text;
+    size_t n;
+    OMNID_TRY(read_small(&text, &n, m->folder, "config.json", err));
+    omnid_status status = config_parse(&m->config, text, n, err);
+    free(text);
+    return status;
+}
+
+static omnid_status read_omnid_json(omnid_model *m, omnid_error *err)
+{
+    char *text;
+    size_t n;
+    omnid_status status = read_small(&text, &n, m->folder, "omnid.json", err);
+    if (status != OMNID_OK)
+        return status == OMNID_NOT_FOUND ? OMNID_OK : status;
+    status = model_read_omnid_json(m, text, n, err);
+    free(text);
+    return status;
+}
+
+static omnid_status read_tokenizer(omnid_model *m, omnid_error *err)
+{
+    char path[4096], *generation;
+    if (snprintf(path, sizeof path, "%s/tokenizer.json", m->folder) >= (int)sizeof path)
+        return omnid_fail(err, OMNID_ARGUMENT, "%.64s…: path too long", m->folder);
+    OMNID_TRY(omnid_tokenizer_open(&m->tokenizer, path, err));
+    size_t n = 0;
+    omnid_status status = read_small(&generation, &n, m->folder, "generation_config.json", err);
+    if (status != OMNID_OK && status != OMNID_NOT_FOUND)
+        return status;
+    status = model_find_ids(m, generation, n, err);
+    free(generation);
+    return status;
+}
+
+/* The last part of the folder's path, "." and ".." resolved. malloc'ed; NULL = no memory. */
+static char *folder_name(const char *folder)
+{
+    char *full = realpath(folder, NULL);
+    if (!full)
+        return strdup(folder);
+    const char *slash = strrchr(full, '/');
+    char *name = strdup(slash && slash[1] ? slash + 1 : full);
+    free(full);
+    return name;
+}
+
+static omnid_status open_folder(omnid_model *m, const char *folder, const omnid_model_params *p, omnid_error *err)
+{
+    m->folder = strdup(folder);
+    if (!m->folder)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for a model");
+    OMNID_TRY(read_config(m, err));
+    OMNID_TRY(read_omnid_json(m, err));
+    OMNID_TRY(read_tokenizer(m, err));
+    return load_checkpoint(m, p, err);
+}
+
+omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err)
+{
+    *out = NULL;
+    struct stat st;
+    if (!folder || !*folder)
+        return omnid_fail(err, OMNID_ARGUMENT, "want a model folder, found none");
+    if (stat(folder, &st) != 0 || !S_ISDIR(st.st_mode))
+        return omnid_fail(err, OMNID_NOT_FOUND, "%.400s: no such model folder", folder);
+    char *name = folder_name(folder);
+    if (!name)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for a model");
+    omnid_status status = model_create(out, p, name, err);
+    free(name);
+    OMNID_TRY(status);
+    status = open_folder(*out, folder, p, err);
+    if (status != OMNID_OK) {
+        omnid_fail_in(err, "model %.200s", folder);
+        omnid_model_destroy(out);
+    }
+    return status;
+}

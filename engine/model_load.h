@@ -1,0 +1,57 @@
+/* model_load.h: what the model*.c files share: where weights come from, the walk over all of them, the memory plan.
+ *
+ * The walk (model_weights.c) runs twice over one source: first counting, which checks every name and shape and adds up what
+ * the model will take, then packing. So a model that cannot fit, or is torn, is refused before anything is allocated. */
+#ifndef ENGINE_MODEL_LOAD_H
+#define ENGINE_MODEL_LOAD_H
+
+#include "engine/model.h"
+
+enum { MODEL_MAX_NAME = 160 };
+
+typedef struct {
+    const void *data;    /* aligned to its dtype; NULL when only counted */
+    kernels_dtype dtype; /* F32, BF16 or F16 */
+} weight_data;
+
+typedef struct weight_source weight_source;
+struct weight_source {
+    bool (*has)(weight_source *s, const char *name);
+    /* The tensor `name` of this shape, or NOT_FOUND, SHAPE, UNSUPPORTED, NOMEM. with_data false: data is not needed. */
+    omnid_status (*get)(weight_source *s, weight_data *out, const char *name, int n_dims, const int64_t *dim,
+                        bool with_data, omnid_error *err);
+    /* All data given out since the last call may go. */
+    void (*release)(weight_source *s);
+};
+
+/* What the model takes, in bytes. */
+typedef struct {
+    uint64_t n_parameters;
+    uint64_t packed;    /* matrices at the model's precision, their biases and all vectors in F32 */
+    uint64_t embedding; /* in the checkpoint's dtype */
+    uint64_t staging;   /* the largest matrix as the source holds it while it is packed */
+} model_plan;
+
+/* Counts into *plan without touching data. */
+omnid_status model_count_weights(omnid_model *m, weight_source *s, model_plan *plan, omnid_error *err);
+/* Packs and uploads everything; m's weights are set as far as it came. Reports progress by p->on_progress. */
+omnid_status model_load_weights(omnid_model *m, weight_source *s, const model_plan *plan, const omnid_model_params *p,
+                                omnid_error *err);
+void model_free_weights(omnid_model *m);
+
+/* LIMIT with the numbers when plan and 1 GiB to work in are more than `limit` bytes; 0 = the machine's memory. */
+omnid_status model_check_memory(const model_plan *plan, uint64_t limit, omnid_error *err);
+/* Bytes this process may use: the machine's memory or its control group's limit, whichever is less. */
+uint64_t model_machine_memory(void);
+
+/* Name, max_pixels and schedules of the folder's omnid.json (may be missing). */
+omnid_status model_read_omnid_json(omnid_model *m, const char *json, size_t n, omnid_error *err);
+/* m->ids from tokenizer and config; generation_config.json (NULL = there is none) adds ends of an answer. */
+omnid_status model_find_ids(omnid_model *m, const char *generation, size_t n, omnid_error *err);
+
+/* Backend, precision and thread count of p; a name for the model (copied). */
+omnid_status model_create(omnid_model **out, const omnid_model_params *p, const char *name, omnid_error *err);
+/* Checks memory and loads from s. */
+omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_params *p, omnid_error *err);
+
+#endif
