@@ -22,42 +22,42 @@ typedef struct {
 /* A closed segment, or a copy of the open one. A grid (two frames) with one frame missing repeats the other; a segment in
  * which a whole grid is missing has no picture (n_frames 0), except at the end of a clip and in the open segment. */
 typedef struct {
-    int64_t index;      /* s, from 0 */
-    int64_t wall_us;    /* CLOCK_REALTIME of its start */
-    int64_t start_us;   /* omnid_clock_us of its start (live), or s * 2,000,000 (unpaced file) */
+    int64_t index;    /* s, from 0 */
+    int64_t wall_us;  /* CLOCK_REALTIME of its start */
+    int64_t start_us; /* omnid_clock_us of its start (live), or s * 2,000,000 (unpaced file) */
     capture_frame frames[CAPTURE_FRAMES];
-    int n_frames;       /* 0..4 */
-    const float *samples; /* 16 kHz mono -1..1; NULL = no sound */
-    int n_samples;      /* 0..32040 */
+    int n_frames;          /* 0..4 */
+    const float *samples;  /* 16 kHz mono -1..1; NULL = no sound */
+    int n_samples;         /* 0..32040 */
     int n_samples_missing; /* of them filled with zeros */
-    bool last;          /* a clip's last segment */
+    bool last;             /* a clip's last segment */
 } capture_segment;
 
 typedef enum { CAPTURE_OFF, CAPTURE_STARTING, CAPTURE_RUNNING, CAPTURE_LOST, CAPTURE_ENDED } capture_state;
 const char *capture_state_name(capture_state s);
 
 typedef struct {
-    const char *uri;       /* as given; borrowed from the capture */
+    const char *uri; /* as given; borrowed from the capture */
     capture_state state;
-    double fps;            /* frames a second that arrived, last 2 s; 0 for sound */
-    int width, height;     /* of the last frame */
-    double level_dbfs;     /* of the last 2 s of sound; -120 = silence */
-    int64_t n_dropped;     /* frames or samples that came too late */
+    double fps;        /* frames a second that arrived, last 2 s; 0 for sound */
+    int width, height; /* of the last frame */
+    double level_dbfs; /* of the last 2 s of sound; -120 = silence */
+    int64_t n_dropped; /* frames or samples that came too late */
     int64_t n_restarts;
-    char message[256];     /* last error or warning sentence; "" = none */
+    char message[256]; /* last error or warning sentence; "" = none */
 } capture_source_status;
 
 typedef struct {
     capture_source_status video, audio; /* state OFF where the camera has none */
-    int64_t n_segments;     /* closed */
+    int64_t n_segments;                 /* closed */
     int64_t n_gaps_video, n_gaps_audio; /* segments without picture or sound that should have it */
 } capture_status;
 
 typedef struct {
-    const char *video;   /* URI or NULL: "test:[pattern]", "file:PATH" */
-    const char *audio;   /* URI, NULL = none, "same" = the picture source's own sound */
-    bool loop;           /* file: starts again at its end, time goes on */
-    bool fast;           /* file: not paced in real time; the callback paces by blocking */
+    const char *video; /* URI or NULL: "test:[pattern]", "file:PATH" */
+    const char *audio; /* URI, NULL = none, "same" = the picture source's own sound */
+    bool loop;         /* file: starts again at its end, time goes on */
+    bool fast;         /* file: not paced in real time; the callback paces by blocking */
     void *user;
     /* A segment was closed. On the capture's own thread; seg is valid in the call. */
     void (*on_segment)(void *user, const capture_segment *seg);

@@ -1,0 +1,211 @@
+/* gst_picture.c: one GstVideoConverter run a chosen picture; the others cost a reference. */
+#include "capture/gst_picture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct gst_picture_maker {
+    atomic_int n_refs;
+    GstCaps *caps; /* what the converter was made for; borrowed pictures are converted one at a time */
+    GstVideoInfo in, out;
+    GstVideoConverter *converter;
+};
+
+typedef struct {
+    gst_picture_maker *maker;
+    GstSample *sample;
+    GstVideoOrientationMethod method;
+} native_picture;
+
+gst_picture_maker *gst_picture_maker_create(void)
+{
+    gst_picture_maker *m = calloc(1, sizeof *m);
+    if (m)
+        atomic_init(&m->n_refs, 1);
+    return m;
+}
+
+void gst_picture_maker_unref(gst_picture_maker **m)
+{
+    gst_picture_maker *gone = *m;
+    *m = NULL;
+    if (!gone || atomic_fetch_sub(&gone->n_refs, 1) != 1)
+        return;
+    if (gone->converter)
+        gst_video_converter_free(gone->converter);
+    gst_caps_replace(&gone->caps, NULL);
+    free(gone);
+}
+
+/* Size with square pixels: the longer side of a pixel is stretched, nothing is lost. */
+static void square_size(const GstVideoInfo *in, int *width, int *height)
+{
+    guint n = GST_VIDEO_INFO_PAR_N(in), d = GST_VIDEO_INFO_PAR_D(in);
+    *width = GST_VIDEO_INFO_WIDTH(in);
+    *height = GST_VIDEO_INFO_HEIGHT(in);
+    if (n > d && d > 0)
+        *width = (int)gst_util_uint64_scale_int_round((guint64)*width, (gint)n, (gint)d);
+    else if (d > n && n > 0)
+        *height = (int)gst_util_uint64_scale_int_round((guint64)*height, (gint)d, (gint)n);
+}
+
+static bool turns_sideways(GstVideoOrientationMethod m)
+{
+    return m == GST_VIDEO_ORIENTATION_90R || m == GST_VIDEO_ORIENTATION_90L || m == GST_VIDEO_ORIENTATION_UL_LR ||
+           m == GST_VIDEO_ORIENTATION_UR_LL;
+}
+
+/* Copies in (w × h, 3 bytes a pixel) to out so that it stands upright. out is h × w where the method turns sideways. */
+static void turn(uint8_t *out, int out_stride, const uint8_t *in, int in_stride, int w, int h,
+                 GstVideoOrientationMethod method)
+{
+    for (int y = 0; y < h; y++)
+        for (int x = 0; x < w; x++) {
+            int ox = x, oy = y;
+            switch (method) {
+            case GST_VIDEO_ORIENTATION_90R:
+                ox = h - 1 - y, oy = x;
+                break;
+            case GST_VIDEO_ORIENTATION_180:
+                ox = w - 1 - x, oy = h - 1 - y;
+                break;
+            case GST_VIDEO_ORIENTATION_90L:
+                ox = y, oy = w - 1 - x;
+                break;
+            case GST_VIDEO_ORIENTATION_HORIZ:
+                ox = w - 1 - x;
+                break;
+            case GST_VIDEO_ORIENTATION_VERT:
+                oy = h - 1 - y;
+                break;
+            case GST_VIDEO_ORIENTATION_UL_LR:
+                ox = y, oy = x;
+                break;
+            case GST_VIDEO_ORIENTATION_UR_LL:
+                ox = h - 1 - y, oy = w - 1 - x;
+                break;
+            default:
+                break;
+            }
+            memcpy(out + (size_t)oy * (size_t)out_stride + (size_t)ox * 3,
+                   in + (size_t)y * (size_t)in_stride + (size_t)x * 3, 3);
+        }
+}
+
+static omnid_status turn_upright(picture *p, GstVideoOrientationMethod method, omnid_error *err)
+{
+    if (method == GST_VIDEO_ORIENTATION_IDENTITY || method == GST_VIDEO_ORIENTATION_AUTO)
+        return OMNID_OK;
+    bool sideways = turns_sideways(method);
+    int w = sideways ? p->height : p->width, h = sideways ? p->width : p->height;
+    uint8_t *rgb = malloc((size_t)w * 3 * (size_t)h);
+    if (!rgb)
+        return omnid_fail(err, OMNID_NOMEM, "out of memory for a picture of %d x %d pixels", w, h);
+    turn(rgb, w * 3, p->rgb, p->stride, p->width, p->height, method);
+    free(p->rgb);
+    p->rgb = rgb;
+    p->width = w;
+    p->height = h;
+    p->stride = w * 3;
+    return OMNID_OK;
+}
+
+/* Makes the converter for these caps unless it is there. */
+static omnid_status prepare(gst_picture_maker *m, GstCaps *caps, omnid_error *err)
+{
+    if (m->converter && (m->caps == caps || gst_caps_is_equal(m->caps, caps)))
+        return OMNID_OK;
+    if (m->converter)
+        gst_video_converter_free(m->converter);
+    m->converter = NULL;
+    gst_caps_replace(&m->caps, caps);
+    if (!gst_video_info_from_caps(&m->in, caps))
+        return omnid_fail(err, OMNID_FORMAT, "picture: want raw video, found caps that are not");
+    int width, height;
+    square_size(&m->in, &width, &height);
+    gst_video_info_set_format(&m->out, GST_VIDEO_FORMAT_RGB, (guint)width, (guint)height);
+    GST_VIDEO_INFO_FPS_N(&m->out) = GST_VIDEO_INFO_FPS_N(&m->in); /* the converter wants one rate and one interlacing */
+    GST_VIDEO_INFO_FPS_D(&m->out) = GST_VIDEO_INFO_FPS_D(&m->in);
+    GST_VIDEO_INFO_INTERLACE_MODE(&m->out) = GST_VIDEO_INFO_INTERLACE_MODE(&m->in);
+    m->converter = gst_video_converter_new(&m->in, &m->out, NULL);
+    if (!m->converter)
+        return omnid_fail(err, OMNID_UNSUPPORTED, "picture: GStreamer cannot convert %s to RGB",
+                          gst_video_format_to_string(GST_VIDEO_INFO_FORMAT(&m->in)));
+    return OMNID_OK;
+}
+
+/* Runs the converter from the sample's buffer into p->rgb, which is as large as m->out says. */
+static bool run_converter(picture *p, gst_picture_maker *m, GstBuffer *buffer)
+{
+    GstVideoFrame in, out;
+    if (!gst_video_frame_map(&in, &m->in, buffer, GST_MAP_READ))
+        return false;
+    gsize size = GST_VIDEO_INFO_SIZE(&m->out);
+    GstBuffer *target = gst_buffer_new_wrapped_full(0, p->rgb, size, 0, size, NULL, NULL);
+    bool ok = gst_video_frame_map(&out, &m->out, target, GST_MAP_WRITE);
+    if (ok) {
+        gst_video_converter_frame(m->converter, &in, &out);
+        gst_video_frame_unmap(&out);
+    }
+    gst_buffer_unref(target);
+    gst_video_frame_unmap(&in);
+    return ok;
+}
+
+static omnid_status gst_picture_convert(picture *p, omnid_error *err)
+{
+    native_picture *n = p->native;
+    OMNID_TRY(prepare(n->maker, gst_sample_get_caps(n->sample), err));
+    const GstVideoInfo *out = &n->maker->out;
+    p->rgb = malloc(GST_VIDEO_INFO_SIZE(out));
+    if (!p->rgb)
+        return omnid_fail(err, OMNID_NOMEM, "out of memory for a picture of %d x %d pixels", GST_VIDEO_INFO_WIDTH(out),
+                          GST_VIDEO_INFO_HEIGHT(out));
+    p->width = GST_VIDEO_INFO_WIDTH(out);
+    p->height = GST_VIDEO_INFO_HEIGHT(out);
+    p->stride = GST_VIDEO_INFO_PLANE_STRIDE(out, 0);
+    omnid_status status = OMNID_OK;
+    if (!run_converter(p, n->maker, gst_sample_get_buffer(n->sample)))
+        status = omnid_fail(err, OMNID_FORMAT, "picture: a buffer of another size than its caps say");
+    else
+        status = turn_upright(p, n->method, err);
+    if (status != OMNID_OK) {
+        free(p->rgb);
+        p->rgb = NULL;
+    }
+    return status;
+}
+
+static void gst_picture_release(picture *p)
+{
+    native_picture *n = p->native;
+    gst_sample_unref(n->sample);
+    gst_picture_maker_unref(&n->maker);
+    free(n);
+}
+
+omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstSample *sample,
+                                GstVideoOrientationMethod method, int64_t t_us, omnid_error *err)
+{
+    static const picture_ops ops = {gst_picture_convert, gst_picture_release};
+    *out = NULL;
+    GstVideoInfo info;
+    GstCaps *caps = gst_sample_get_caps(sample);
+    if (!caps || !gst_video_info_from_caps(&info, caps))
+        return omnid_fail(err, OMNID_FORMAT, "picture: want raw video, found caps that are not");
+    int width, height;
+    square_size(&info, &width, &height);
+    native_picture *n = malloc(sizeof *n);
+    if (!n)
+        return omnid_fail(err, OMNID_NOMEM, "out of memory for a picture's description");
+    *n = (native_picture){m, sample, method};
+    bool sideways = turns_sideways(method);
+    omnid_status status = picture_create(out, t_us, sideways ? height : width, sideways ? width : height, &ops, n, err);
+    if (status != OMNID_OK) {
+        free(n);
+        return status;
+    }
+    gst_sample_ref(sample);
+    atomic_fetch_add(&m->n_refs, 1);
+    return OMNID_OK;
+}

@@ -1,0 +1,649 @@
+/* source_gst.c: a pipeline, its two appsinks, its bus, and the way from a buffer's PTS to the camera's clock. */
+#include "capture/source_gst.h"
+
+#include "capture/gst_picture.h"
+
+#include <gst/app/gstappsink.h>
+#include <gst/video/video.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    VIDEO,
+    AUDIO,
+    N_STREAMS,
+    OPEN_TIMEOUT_MS = 15000,
+    CLOSE_TIMEOUT_MS = 1500,
+    LAG_US = 1000000,            /* unpaced: how long the stream that is ahead waits for the other's next buffer */
+    MIN_LOOP_NS = 500 * 1000000, /* a still picture played in a loop gives two frames a second */
+    POLL_MS = 50,
+};
+
+typedef struct {
+    GstAppSink *sink; /* one reference; NULL = the pipeline has no such stream */
+    GstSample *next;  /* pulled and not yet given */
+    int64_t next_ns;  /* its running time */
+    int64_t end_ns;   /* running time at which the last one given ends */
+    int64_t step_ns;  /* duration of the last one */
+    bool ended, told;
+} stream;
+
+struct source_gst {
+    source_params p;
+    bool clip;
+    GstElement *pipeline;
+    GstBus *bus;
+    gst_picture_maker *maker;
+    pthread_mutex_t lock; /* guards n_wakes and the streams' sinks until start */
+    pthread_cond_t changed;
+    unsigned n_wakes;
+    stream streams[N_STREAMS];
+    int64_t start_ns; /* running time of a clip's first picture or sample */
+    int64_t zero_us;  /* the camera's time of it, in this turn of a loop */
+    bool any_given;   /* in this turn */
+    int64_t lag_since_us;
+    bool lagging;    /* waited LAG_US once: no more waiting until that stream goes on */
+    GstSample *held; /* what the last read's samples point into */
+    GstMapInfo map;
+    char missing[128]; /* a decoder that is not installed */
+    bool missing_video;
+    char warning[256], told_warning[256];
+};
+
+/* ---- initialising, waking ---- */
+
+static pthread_once_t init_once = PTHREAD_ONCE_INIT;
+static char init_error[256];
+
+static void init_gstreamer(void)
+{
+    GError *error = NULL;
+    if (!gst_init_check(NULL, NULL, &error))
+        snprintf(init_error, sizeof init_error, "GStreamer does not start: %s",
+                 error ? error->message : "no reason given");
+    g_clear_error(&error);
+}
+
+omnid_status source_gst_init(omnid_error *err)
+{
+    pthread_once(&init_once, init_gstreamer);
+    return *init_error ? omnid_fail(err, OMNID_DEVICE, "%s", init_error) : OMNID_OK;
+}
+
+static void wake(source_gst *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->n_wakes++;
+    pthread_cond_signal(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+}
+
+static void on_eos(GstAppSink *sink, gpointer user)
+{
+    (void)sink;
+    wake(user);
+}
+
+static GstFlowReturn on_sample(GstAppSink *sink, gpointer user)
+{
+    (void)sink;
+    wake(user);
+    return GST_FLOW_OK;
+}
+
+static GstBusSyncReply on_message(GstBus *bus, GstMessage *message, gpointer user)
+{
+    (void)bus;
+    if (GST_MESSAGE_TYPE(message) &
+        (GST_MESSAGE_ERROR | GST_MESSAGE_ELEMENT | GST_MESSAGE_WARNING | GST_MESSAGE_ASYNC_DONE)) {
+        wake(user);
+        return GST_BUS_PASS;
+    }
+    gst_message_unref(message);
+    return GST_BUS_DROP; /* the rest is read by nobody and would pile up */
+}
+
+/* Waits until something happened since n_wakes was `seen`, or until_us has come. */
+static void wait_for_wake(source_gst *s, unsigned seen, int64_t until_us)
+{
+    struct timespec until = {until_us / 1000000, until_us % 1000000 * 1000};
+    pthread_mutex_lock(&s->lock);
+    while (s->n_wakes == seen && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0)
+        continue;
+    pthread_mutex_unlock(&s->lock);
+}
+
+static unsigned count_wakes(source_gst *s)
+{
+    pthread_mutex_lock(&s->lock);
+    unsigned n = s->n_wakes;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
+/* ---- making ---- */
+
+omnid_status source_gst_create(source_gst **out, const source_params *p, const source_gst_params *gst, omnid_error *err)
+{
+    *out = NULL;
+    OMNID_TRY(source_gst_init(err));
+    source_gst *s = calloc(1, sizeof *s);
+    gst_picture_maker *maker = gst_picture_maker_create();
+    if (!s || !maker) {
+        free(s);
+        gst_picture_maker_unref(&maker);
+        return omnid_fail(err, OMNID_NOMEM, "%s: out of memory for a source", p->uri);
+    }
+    s->p = *p;
+    s->clip = gst->clip;
+    s->maker = maker;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    s->pipeline = gst_object_ref_sink(gst_pipeline_new(NULL));
+    s->bus = gst_element_get_bus(s->pipeline);
+    gst_bus_set_sync_handler(s->bus, on_message, s, NULL);
+    GstClock *clock = gst_system_clock_obtain(); /* CLOCK_MONOTONIC: omnid_clock_us */
+    gst_pipeline_use_clock(GST_PIPELINE(s->pipeline), clock);
+    gst_object_unref(clock);
+    if (s->clip)
+        gst_element_set_start_time(s->pipeline, GST_CLOCK_TIME_NONE); /* base times are set here, see play_clip */
+    *out = s;
+    return OMNID_OK;
+}
+
+GstElement *source_gst_pipeline(source_gst *s)
+{
+    return s->pipeline;
+}
+
+omnid_status source_gst_make(source_gst *s, GstElement **out, const char *factory, omnid_error *err)
+{
+    *out = gst_element_factory_make(factory, NULL);
+    if (!*out)
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: GStreamer's element '%s' is not installed", s->p.uri, factory);
+    gst_bin_add(GST_BIN(s->pipeline), *out);
+    return OMNID_OK;
+}
+
+/* A live picture that is not fetched in time is worth nothing, while sound must be whole: hence 2 and 200 buffers. */
+static GstAppSink *make_sink(source_gst *s, bool video)
+{
+    GstElement *sink = gst_element_factory_make("appsink", NULL);
+    if (!sink)
+        return NULL;
+    GstCaps *caps = gst_caps_from_string(video ? "video/x-raw"
+                                               : "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved");
+    g_object_set(sink, "caps", caps, "sync", s->clip && !s->p.fast, "async", s->clip, "drop", !s->clip, "max-buffers",
+                 s->clip ? 2u
+                 : video ? 2u
+                         : 200u,
+                 "enable-last-sample", FALSE, "qos", FALSE, NULL);
+    gst_caps_unref(caps);
+    GstAppSinkCallbacks callbacks = {.eos = on_eos, .new_sample = on_sample};
+    gst_app_sink_set_callbacks(GST_APP_SINK(sink), &callbacks, s, NULL);
+    gst_bin_add(GST_BIN(s->pipeline), sink);
+    return gst_object_ref(GST_APP_SINK(sink));
+}
+
+/* Sound goes through these two before its sink. Returns the first, NULL when a plugin is missing. */
+static GstElement *make_sound_branch(source_gst *s, GstAppSink *sink)
+{
+    GstElement *convert = gst_element_factory_make("audioconvert", NULL);
+    GstElement *resample = gst_element_factory_make("audioresample", NULL);
+    if (!convert || !resample) {
+        gst_clear_object(&convert);
+        gst_clear_object(&resample);
+        return NULL;
+    }
+    gst_bin_add_many(GST_BIN(s->pipeline), convert, resample, NULL);
+    if (!gst_element_link_many(convert, resample, GST_ELEMENT(sink), NULL))
+        return NULL;
+    gst_element_sync_state_with_parent(resample);
+    gst_element_sync_state_with_parent(convert);
+    return convert;
+}
+
+bool source_gst_add_sink(source_gst *s, bool video, GstPad *pad)
+{
+    pthread_mutex_lock(&s->lock);
+    stream *st = &s->streams[video ? VIDEO : AUDIO];
+    bool wanted = (video ? s->p.want_video : s->p.want_audio) && !st->sink;
+    if (wanted)
+        st->sink = make_sink(s, video);
+    GstAppSink *sink = wanted ? st->sink : NULL;
+    pthread_mutex_unlock(&s->lock);
+    if (!sink)
+        return false;
+    gst_element_sync_state_with_parent(GST_ELEMENT(sink));
+    GstElement *first = video ? GST_ELEMENT(sink) : make_sound_branch(s, sink);
+    GstPad *target = first ? gst_element_get_static_pad(first, "sink") : NULL;
+    bool linked = target && gst_pad_link(pad, target) == GST_PAD_LINK_OK;
+    gst_clear_object(&target);
+    return linked;
+}
+
+/* ---- the bus ---- */
+
+static omnid_status status_of(const GError *error, bool clip)
+{
+    if (error->domain == GST_RESOURCE_ERROR && error->code == GST_RESOURCE_ERROR_NOT_FOUND)
+        return OMNID_NOT_FOUND;
+    if (error->domain == GST_STREAM_ERROR && error->code == GST_STREAM_ERROR_CODEC_NOT_FOUND)
+        return OMNID_UNSUPPORTED;
+    if (error->domain == GST_CORE_ERROR && error->code == GST_CORE_ERROR_MISSING_PLUGIN)
+        return OMNID_UNSUPPORTED;
+    return clip ? OMNID_FORMAT : OMNID_DEVICE;
+}
+
+static omnid_status fail_with(source_gst *s, GstMessage *message, omnid_error *err)
+{
+    GError *error = NULL;
+    char *debug = NULL;
+    gst_message_parse_error(message, &error, &debug);
+    const char *line = debug ? strrchr(debug, '\n') : NULL; /* the debug text's last line is the reason */
+    omnid_status status = status_of(error, s->clip);
+    if (*s->missing)
+        status = omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->p.uri, s->missing);
+    else
+        omnid_fail(err, status, "%s: %s%s%s", s->p.uri, error->message, line ? " " : "", line ? line + 1 : "");
+    g_error_free(error);
+    g_free(debug);
+    return status;
+}
+
+static void note_missing_plugin(source_gst *s, GstMessage *message)
+{
+    const GstStructure *detail = gst_message_get_structure(message);
+    if (!detail || !gst_structure_has_name(detail, "missing-plugin"))
+        return;
+    const char *name = gst_structure_get_string(detail, "name");
+    snprintf(s->missing, sizeof s->missing, "%s", name ? name : "a plugin");
+    GstCaps *caps = NULL;
+    if (gst_structure_get(detail, "detail", GST_TYPE_CAPS, &caps, NULL) && caps && !gst_caps_is_empty(caps))
+        s->missing_video = !g_str_has_prefix(gst_structure_get_name(gst_caps_get_structure(caps, 0)), "audio/");
+    gst_clear_caps(&caps);
+}
+
+static void note_warning(source_gst *s, GstMessage *message)
+{
+    GError *error = NULL;
+    gst_message_parse_warning(message, &error, NULL);
+    snprintf(s->warning, sizeof s->warning, "%.100s: %.140s", s->p.uri, error->message);
+    g_error_free(error);
+}
+
+/* Reads what is on the bus. An error is returned; *prerolled is set when the pipeline says so. */
+static omnid_status read_bus(source_gst *s, bool *prerolled, omnid_error *err)
+{
+    GstMessage *message;
+    omnid_status status = OMNID_OK;
+    while (status == OMNID_OK && (message = gst_bus_pop(s->bus))) {
+        switch (GST_MESSAGE_TYPE(message)) {
+        case GST_MESSAGE_ERROR:
+            status = fail_with(s, message, err);
+            break;
+        case GST_MESSAGE_ELEMENT:
+            note_missing_plugin(s, message);
+            break;
+        case GST_MESSAGE_WARNING:
+            note_warning(s, message);
+            break;
+        case GST_MESSAGE_ASYNC_DONE:
+            *prerolled = true;
+            break;
+        default:
+            break;
+        }
+        gst_message_unref(message);
+    }
+    return status;
+}
+
+/* ---- starting ---- */
+
+/* Brings the pipeline to PAUSED with a first buffer, or the end, in every sink. */
+static omnid_status preroll(source_gst *s, omnid_error *err)
+{
+    bool prerolled = false;
+    int64_t until_us = omnid_clock_us() + OPEN_TIMEOUT_MS * 1000;
+    bool failed = gst_element_set_state(s->pipeline, GST_STATE_PAUSED) == GST_STATE_CHANGE_FAILURE;
+    while (!prerolled) {
+        unsigned seen = count_wakes(s);
+        OMNID_TRY(read_bus(s, &prerolled, err));
+        if (failed)
+            return omnid_fail(err, OMNID_DEVICE, "%s: the pipeline does not start", s->p.uri);
+        if (s->p.stop && atomic_load(s->p.stop))
+            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->p.uri);
+        if (omnid_clock_us() > until_us)
+            return omnid_fail(err, OMNID_DEADLINE, "%s: nothing readable within %d s", s->p.uri,
+                              OPEN_TIMEOUT_MS / 1000);
+        if (!prerolled)
+            wait_for_wake(s, seen, omnid_clock_us() + POLL_MS * 1000);
+    }
+    return OMNID_OK;
+}
+
+/* Running time of a sample in ns; a buffer without PTS follows the one before. */
+static int64_t running_ns(const stream *st, GstSample *sample)
+{
+    const GstBuffer *buffer = gst_sample_get_buffer(sample);
+    guint64 running = 0;
+    int sign = GST_BUFFER_PTS_IS_VALID(buffer)
+                   ? gst_segment_to_running_time_full(gst_sample_get_segment(sample), GST_FORMAT_TIME,
+                                                      GST_BUFFER_PTS(buffer), &running)
+                   : 0;
+    return sign ? sign * (int64_t)running : st->end_ns;
+}
+
+/* The earliest first buffer of all sinks. False: there is none. */
+static bool find_start(source_gst *s)
+{
+    bool any = false;
+    for (int i = 0; i < N_STREAMS; i++) {
+        stream *st = &s->streams[i];
+        GstSample *first = st->sink ? gst_app_sink_try_pull_preroll(st->sink, 0) : NULL;
+        if (!first)
+            continue;
+        int64_t ns = running_ns(st, first);
+        s->start_ns = !any || ns < s->start_ns ? ns : s->start_ns;
+        any = true;
+        gst_sample_unref(first);
+    }
+    return any;
+}
+
+/* From here on the clip's first moment is at zero_us on the camera's clock. */
+static omnid_status play_clip(source_gst *s, omnid_error *err)
+{
+    if (!s->p.fast)
+        gst_element_set_base_time(s->pipeline, (GstClockTime)(s->zero_us * 1000 - s->start_ns));
+    for (int i = 0; i < N_STREAMS; i++)
+        s->streams[i].end_ns = s->start_ns;
+    if (gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE)
+        return omnid_fail(err, OMNID_DEVICE, "%s: cannot be played", s->p.uri);
+    return OMNID_OK;
+}
+
+static omnid_status start_clip(source_gst *s, source_info *info, omnid_error *err)
+{
+    omnid_status status = preroll(s, err);
+    bool has_video = s->streams[VIDEO].sink, has_audio = s->streams[AUDIO].sink;
+    const char *wanted = !s->p.want_audio ? "picture" : !s->p.want_video ? "sound" : "picture or sound";
+    if (*s->missing && (!(has_video || has_audio) || (s->missing_video && s->p.want_video && !has_video)))
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->p.uri, s->missing);
+    if (status == OMNID_FORMAT && !has_video && !has_audio && strstr(err ? err->text : "", "not-linked"))
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->p.uri, wanted);
+    if (status != OMNID_OK)
+        return status;
+    if (!has_video && !has_audio)
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->p.uri, wanted);
+    if (!find_start(s))
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds not one frame or sample", s->p.uri);
+    if (*s->missing)
+        snprintf(s->warning, sizeof s->warning, "%.100s: a stream is left out: needs '%.100s'", s->p.uri, s->missing);
+    s->zero_us = s->p.fast ? 0 : omnid_clock_us();
+    *info = (source_info){has_video, has_audio, true, s->zero_us};
+    return play_clip(s, err);
+}
+
+omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err)
+{
+    if (s->clip)
+        return start_clip(s, info, err);
+    *info = (source_info){s->p.want_video, s->p.want_audio, false, INT64_MIN};
+    bool prerolled;
+    bool failed = gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE;
+    OMNID_TRY(read_bus(s, &prerolled, err));
+    return failed ? omnid_fail(err, OMNID_DEVICE, "%s: does not start", s->p.uri) : OMNID_OK;
+}
+
+/* ---- reading ---- */
+
+static void let_go(source_gst *s)
+{
+    if (!s->held)
+        return;
+    gst_buffer_unmap(gst_sample_get_buffer(s->held), &s->map);
+    gst_sample_unref(s->held);
+    s->held = NULL;
+}
+
+static int64_t time_us(const source_gst *s, int64_t ns)
+{
+    if (s->clip)
+        return s->zero_us + (ns - s->start_ns + 500) / 1000;
+    return ((int64_t)gst_element_get_base_time(s->pipeline) + ns + 500) / 1000;
+}
+
+/* How long the stream's next picture or block lasts, from what is known best. */
+static int64_t duration_ns(const stream *st, bool video)
+{
+    GstBuffer *buffer = gst_sample_get_buffer(st->next);
+    if (!video)
+        return (int64_t)gst_buffer_get_size(buffer) / 4 * 62500;
+    if (GST_BUFFER_DURATION_IS_VALID(buffer) && GST_BUFFER_DURATION(buffer) > 0)
+        return (int64_t)GST_BUFFER_DURATION(buffer);
+    GstVideoInfo info;
+    GstCaps *caps = gst_sample_get_caps(st->next);
+    if (caps && gst_video_info_from_caps(&info, caps) && GST_VIDEO_INFO_FPS_N(&info) > 0)
+        return (int64_t)gst_util_uint64_scale_int(GST_SECOND, GST_VIDEO_INFO_FPS_D(&info), GST_VIDEO_INFO_FPS_N(&info));
+    return st->step_ns > 0 ? st->step_ns : 40 * GST_MSECOND;
+}
+
+/* Fetches the stream's next sample, if there is one, and notices its end. */
+static void look(stream *st)
+{
+    if (!st->sink || st->next || st->ended)
+        return;
+    st->next = gst_app_sink_try_pull_sample(st->sink, 0);
+    if (st->next)
+        st->next_ns = running_ns(st, st->next);
+    else
+        st->ended = gst_app_sink_is_eos(st->sink);
+}
+
+static GstVideoOrientationMethod orientation_of(const stream *st)
+{
+    GstVideoOrientationMethod method = GST_VIDEO_ORIENTATION_IDENTITY;
+    GstPad *pad = gst_element_get_static_pad(GST_ELEMENT(st->sink), "sink");
+    GstEvent *event;
+    for (guint i = 0; (event = gst_pad_get_sticky_event(pad, GST_EVENT_TAG, i)); i++) {
+        GstTagList *tags;
+        gst_event_parse_tag(event, &tags);
+        gst_video_orientation_from_tag(tags, &method);
+        gst_event_unref(event);
+    }
+    gst_object_unref(pad);
+    return method;
+}
+
+static omnid_status give(source_gst *s, int which, source_data *out, omnid_error *err)
+{
+    stream *st = &s->streams[which];
+    GstSample *sample = st->next;
+    st->step_ns = duration_ns(st, which == VIDEO);
+    st->end_ns = st->next_ns + st->step_ns;
+    st->next = NULL;
+    s->any_given = true;
+    s->lag_since_us = 0;
+    out->t_us = time_us(s, st->next_ns);
+    omnid_status status = OMNID_OK;
+    if (which == VIDEO) {
+        out->kind = SOURCE_PICTURE;
+        status = gst_picture_create(&out->pic, s->maker, sample, orientation_of(st), out->t_us, err);
+    } else if (gst_buffer_map(gst_sample_get_buffer(sample), &s->map, GST_MAP_READ)) {
+        out->kind = SOURCE_SOUND;
+        s->held = gst_sample_ref(sample);
+        out->samples = (const float *)(const void *)s->map.data;
+        out->n_samples = (int)(s->map.size / sizeof(float));
+    } else {
+        status = omnid_fail(err, OMNID_NOMEM, "%s: a buffer of sound cannot be mapped", s->p.uri);
+    }
+    gst_sample_unref(sample);
+    return status;
+}
+
+/* Whether the stream that has a buffer should let the other one go first. A clip that is not paced is given in order of
+ * time, as far as its streams keep up with one another. */
+static bool must_wait(source_gst *s, const stream *other)
+{
+    if (!s->clip || !s->p.fast || !other->sink || other->ended || other->next)
+        return false;
+    int64_t now_us = omnid_clock_us();
+    if (!s->lag_since_us)
+        s->lag_since_us = now_us;
+    s->lagging = s->lagging || now_us - s->lag_since_us > LAG_US;
+    return !s->lagging;
+}
+
+/* Which stream gives next: VIDEO, AUDIO, or -1 for none yet. */
+static int choose(source_gst *s)
+{
+    stream *v = &s->streams[VIDEO], *a = &s->streams[AUDIO];
+    look(v);
+    look(a);
+    if (v->next && a->next) {
+        s->lagging = false;
+        return a->next_ns <= v->next_ns ? AUDIO : VIDEO;
+    }
+    if (v->next)
+        return must_wait(s, a) ? -1 : VIDEO;
+    if (a->next)
+        return must_wait(s, v) ? -1 : AUDIO;
+    return -1;
+}
+
+static bool clip_over(const source_gst *s)
+{
+    return (!s->streams[VIDEO].sink || s->streams[VIDEO].ended) && (!s->streams[AUDIO].sink || s->streams[AUDIO].ended);
+}
+
+/* Back to the first frame; the next turn begins where the longer stream ended. */
+static omnid_status start_again(source_gst *s, omnid_error *err)
+{
+    int64_t end_ns =
+        s->streams[VIDEO].end_ns > s->streams[AUDIO].end_ns ? s->streams[VIDEO].end_ns : s->streams[AUDIO].end_ns;
+    int64_t length_ns = end_ns - s->start_ns > MIN_LOOP_NS ? end_ns - s->start_ns : MIN_LOOP_NS;
+    gst_element_set_state(s->pipeline, GST_STATE_PAUSED);
+    if (!s->any_given ||
+        !gst_element_seek_simple(s->pipeline, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE, 0))
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: cannot start again at its beginning", s->p.uri);
+    OMNID_TRY(preroll(s, err));
+    s->any_given = false;
+    for (int i = 0; i < N_STREAMS; i++)
+        s->streams[i].ended = false;
+    s->zero_us += length_ns / 1000;
+    return play_clip(s, err);
+}
+
+/* An end that was not told yet, as data. */
+static bool tell_end(source_gst *s, source_data *out)
+{
+    for (int i = 0; i < N_STREAMS; i++) {
+        stream *st = &s->streams[i];
+        if (!st->sink || !st->ended || st->told || (s->clip && s->p.loop))
+            continue;
+        st->told = true;
+        out->kind = i == VIDEO ? SOURCE_PICTURE_END : SOURCE_SOUND_END;
+        out->t_us = time_us(s, st->end_ns);
+        return true;
+    }
+    return false;
+}
+
+/* A warning is told once. */
+static const char *take_warning(source_gst *s)
+{
+    if (!*s->warning)
+        return NULL;
+    memcpy(s->told_warning, s->warning, sizeof s->warning);
+    *s->warning = '\0';
+    return s->told_warning;
+}
+
+omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid_error *err)
+{
+    source_gst *s = self;
+    int64_t until_us = omnid_clock_us() + (int64_t)timeout_ms * 1000;
+    let_go(s);
+    *out = (source_data){0};
+    for (;;) {
+        bool prerolled = false;
+        unsigned seen = count_wakes(s);
+        OMNID_TRY(read_bus(s, &prerolled, err));
+        out->warning = take_warning(s);
+        int which = choose(s);
+        if (which >= 0)
+            return give(s, which, out, err);
+        if (tell_end(s, out))
+            return OMNID_OK;
+        if (clip_over(s) && !(s->clip && s->p.loop))
+            return OMNID_END;
+        if (clip_over(s)) {
+            OMNID_TRY(start_again(s, err));
+            continue;
+        }
+        if (omnid_clock_us() >= until_us)
+            return OMNID_AGAIN;
+        wait_for_wake(s, seen, until_us);
+    }
+}
+
+/* ---- closing ---- */
+
+static void free_source(source_gst *s)
+{
+    gst_element_set_state(s->pipeline, GST_STATE_NULL);
+    gst_bus_set_sync_handler(s->bus, NULL, NULL, NULL);
+    for (int i = 0; i < N_STREAMS; i++) {
+        if (s->streams[i].next)
+            gst_sample_unref(s->streams[i].next);
+        gst_clear_object(&s->streams[i].sink);
+    }
+    gst_object_unref(s->bus);
+    gst_object_unref(s->pipeline);
+    gst_picture_maker_unref(&s->maker);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+static void *close_on_thread(void *s)
+{
+    pthread_setname_np(pthread_self(), "capture-close");
+    free_source(s);
+    return NULL;
+}
+
+/* A driver that hangs in its last state change must not hang the camera: past the deadline the thread is left alone with
+ * the pipeline. */
+void source_gst_close(void **self)
+{
+    source_gst *s = *self;
+    *self = NULL;
+    if (!s)
+        return;
+    let_go(s);
+    char name[200];
+    snprintf(name, sizeof name, "%s", s->p.uri);
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, close_on_thread, s)) {
+        free_source(s);
+        return;
+    }
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    int64_t ns = until.tv_nsec + (int64_t)CLOSE_TIMEOUT_MS * 1000000;
+    until.tv_sec += ns / 1000000000;
+    until.tv_nsec = ns % 1000000000;
+    if (pthread_timedjoin_np(thread, NULL, &until)) {
+        omnid_log(OMNID_LOG_ERROR, "%s: does not close within %d ms; it is left behind", name, CLOSE_TIMEOUT_MS);
+        pthread_detach(thread);
+    }
+}

@@ -1,0 +1,38 @@
+/* source_gst.h: what every source that is a GStreamer pipeline shares: the sinks, the bus, times, states.
+ *
+ * A source makes an empty pipeline (source_gst_create), puts its own elements in, gives the pads that carry raw video and
+ * sound to source_gst_add_sink (at once, or in pad-added), and calls source_gst_start. read and close are source_ops'. */
+#ifndef OMNID_CAPTURE_SOURCE_GST_H
+#define OMNID_CAPTURE_SOURCE_GST_H
+
+#include "capture/source.h"
+
+#include <gst/gst.h>
+
+typedef struct source_gst source_gst;
+
+typedef struct {
+    bool clip; /* has a beginning and an end: pre-rolled, played by the clock or, fast, as it is read */
+} source_gst_params;
+
+/* Initialises GStreamer once a process. DEVICE with GStreamer's own sentence. */
+omnid_status source_gst_init(omnid_error *err);
+
+/* An empty pipeline on the system's monotonic clock. p is borrowed until close. */
+omnid_status source_gst_create(source_gst **out, const source_params *p, const source_gst_params *gst,
+                               omnid_error *err);
+GstElement *source_gst_pipeline(source_gst *s); /* borrowed */
+
+/* Makes an element of the pipeline; it belongs to the pipeline. UNSUPPORTED names the plugin that is missing. */
+omnid_status source_gst_make(source_gst *s, GstElement **out, const char *factory, omnid_error *err);
+
+/* Links a pad of raw video or raw sound to a sink. False: not wanted, there is one, or it cannot be linked. Any thread. */
+bool source_gst_add_sink(source_gst *s, bool video, GstPad *pad);
+
+/* Starts, and tells what there is. NOT_FOUND, FORMAT, UNSUPPORTED (names the missing decoder), DEVICE, CANCELLED. */
+omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err);
+
+omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid_error *err);
+void source_gst_close(void **self);
+
+#endif
