@@ -26,7 +26,7 @@ int64_t test_random_int(int64_t lo, int64_t hi); /* lo .. hi */
 float test_random_normal(void);
 
 /* ---- one opened backend ---- */
-enum { TEST_MAX_MEMORY = 64 };
+enum { TEST_MAX_MEMORY = 128 };
 typedef struct {
     const kernels_ops *ops;
     kernels_backend *backend;

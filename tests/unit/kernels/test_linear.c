@@ -1,0 +1,231 @@
+/* test_linear.c: every backend against the reference: odd sizes, one row and many, parts of every type, both precisions,
+ * bias, GELU, a residual that is y itself or another tensor, rows further apart than they are long. */
+#include "tests/unit/kernels/kernels_test.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { MAX_PARTS = 3 };
+
+typedef struct {
+    int64_t m, k;
+    int n_parts;
+    int64_t n[MAX_PARTS];
+    kernels_dtype part_dtype[MAX_PARTS];
+    bool bias[MAX_PARTS];
+    kernels_precision precision;
+    kernels_dtype y_dtype;
+    kernels_activation activation;
+    int residual; /* 0: none, 1: another tensor, 2: y itself */
+    int gap;
+} shape;
+
+static int64_t shape_n(const shape *s)
+{
+    int64_t n = 0;
+    for (int i = 0; i < s->n_parts; i++)
+        n += s->n[i];
+    return n;
+}
+
+typedef struct {
+    test_image w[MAX_PARTS], b[MAX_PARTS], x, residual, y;
+} data;
+
+static data data_new(const shape *s)
+{
+    data d = {.x = test_image_new(s->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32, s->m, s->k,
+                                  s->k + s->gap)};
+    int64_t n = shape_n(s);
+    for (int i = 0; i < s->n_parts; i++) {
+        d.w[i] = test_image_new(s->part_dtype[i], s->n[i], s->k, 0);
+        d.b[i] = test_image_new(s->part_dtype[i], s->n[i], 1, 1);
+        test_fill_normal(&d.w[i], 1 / sqrtf((float)s->k));
+        test_fill_normal(&d.b[i], 0.5f);
+    }
+    test_fill_normal(&d.x, 1);
+    d.residual = test_image_new(KERNELS_F32, s->m, n, n + 2 * s->gap);
+    test_fill_normal(&d.residual, 1);
+    d.y = test_image_new(s->y_dtype, s->m, n, n + s->gap);
+    if (s->residual == 2)
+        test_fill_normal(&d.y, 1);
+    return d;
+}
+
+static void data_free(const shape *s, data *d)
+{
+    for (int i = 0; i < s->n_parts; i++) {
+        test_image_free(&d->w[i]);
+        test_image_free(&d->b[i]);
+    }
+    test_image_free(&d->x);
+    test_image_free(&d->residual);
+    test_image_free(&d->y);
+}
+
+static kernels_weight *pack(test_rig *rig, const shape *s, const data *d)
+{
+    kernels_part parts[MAX_PARTS];
+    for (int i = 0; i < s->n_parts; i++)
+        parts[i] = (kernels_part){.data = d->w[i].host.data,
+                                  .dtype = s->part_dtype[i],
+                                  .n = s->n[i],
+                                  .bias = s->bias[i] ? d->b[i].host.data : NULL};
+    omnid_error err;
+    kernels_weight *w = NULL;
+    if (rig->ops->pack(rig->backend, &w, parts, s->n_parts, s->k, s->precision, &err) != OMNID_OK)
+        fail_msg("pack: %s", err.text);
+    return w;
+}
+
+static void run(test_rig *rig, const shape *s, const data *d, const kernels_weight *w, test_image *y)
+{
+    tensor x = test_up(rig, &d->x), residual = test_up(rig, &d->residual), on_y = test_up(rig, y);
+    kernels_epilogue e = {.activation = s->activation,
+                          .residual = s->residual == 2 ? &on_y
+                                      : s->residual    ? &residual
+                                                       : NULL};
+    bool plain = !s->residual && s->activation == KERNELS_LINEAR;
+    rig->ops->linear(rig->stream, &on_y, &x, w, plain ? NULL : &e);
+    test_down(rig, &on_y, y);
+    test_free_memory(rig);
+}
+
+static void compare(test_rig *rig, test_rig *reference, const shape *s)
+{
+    data d = data_new(s);
+    test_image got = test_image_copy(&d.y), want = test_image_copy(&d.y);
+    kernels_weight *w = pack(rig, s, &d), *want_w = pack(reference, s, &d);
+    assert_true(rig->ops->weight_bytes(w) >=
+                (size_t)(shape_n(s) * s->k) * (s->precision == KERNELS_PLAIN_BF16 ? 2 : 4));
+    run(reference, s, &d, want_w, &want);
+    run(rig, s, &d, w, &got);
+    test_assert_ok(rig);
+    test_assert_ok(reference);
+    test_assert_close(&got, &want, 1e-5, 1e-5 + test_rounding(s->y_dtype));
+    rig->ops->weight_free(rig->backend, &w);
+    reference->ops->weight_free(reference->backend, &want_w);
+    assert_null(w);
+    rig->ops->weight_free(rig->backend, &w); /* nothing: harmless */
+    test_image_free(&got);
+    test_image_free(&want);
+    data_free(s, &d);
+}
+
+static shape random_shape(void)
+{
+    static const kernels_dtype dtypes[] = {KERNELS_F32, KERNELS_BF16, KERNELS_F16};
+    shape s = {.k = test_random_int(1, 200), .n_parts = (int)test_random_int(1, MAX_PARTS)};
+    s.m = test_random_int(0, 2) ? test_random_int(1, 70) : 1;
+    for (int i = 0; i < s.n_parts; i++) {
+        s.n[i] = test_random_int(1, test_random_int(0, 1) ? 40 : 300);
+        s.part_dtype[i] = dtypes[test_random_int(0, 2)];
+        s.bias[i] = test_random_int(0, 1);
+    }
+    s.precision = test_random_int(0, 2) ? KERNELS_PLAIN_F32 : KERNELS_PLAIN_BF16;
+    s.y_dtype = test_random_int(0, 2) ? KERNELS_F32 : KERNELS_BF16;
+    s.activation = test_random_int(0, 1) ? KERNELS_GELU : KERNELS_LINEAR;
+    s.residual = (int)test_random_int(0, s.y_dtype == KERNELS_F32 ? 2 : 1);
+    s.gap = test_random_int(0, 1) ? (int)test_random_int(1, 9) : 0;
+    return s;
+}
+
+static void test_random_shapes(void **state)
+{
+    (void)state;
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int i = 0; i < 80; i++) {
+        shape s = random_shape();
+        compare(&rig, &reference, &s);
+    }
+    test_close(&reference);
+}
+
+/* Parts longer than one portion of the packing, so that a portion begins inside a part and ends inside the next. */
+static void test_large_parts(void **state)
+{
+    (void)state;
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        shape s = {.m = 3,
+                   .k = 129,
+                   .n_parts = 3,
+                   .n = {1000, 17, 1300},
+                   .part_dtype = {KERNELS_BF16, KERNELS_F32, KERNELS_F16},
+                   .bias = {true, false, true},
+                   .precision = bf16 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32};
+        compare(&rig, &reference, &s);
+        s.m = 1;
+        s.residual = 2;
+        compare(&rig, &reference, &s);
+    }
+    test_close(&reference);
+}
+
+/* One packed weight serves every number of rows, and its products agree row by row with those of one row. */
+static void test_one_weight_any_rows(void **state)
+{
+    (void)state;
+    TEST_EACH_BACKEND(rig)
+    {
+        shape s = {.m = 400, .k = 96, .n_parts = 1, .n = {160}, .bias = {true}, .gap = 3};
+        data d = data_new(&s);
+        kernels_weight *w = pack(&rig, &s, &d);
+        test_image single = test_image_new(KERNELS_F32, 400, 160, 163);
+        tensor x = test_up(&rig, &d.x), y1 = test_up(&rig, &single), y = test_up(&rig, &d.y);
+        for (int64_t i = 0; i < 400; i++) {
+            tensor x_row = tensor_rows(&x, i, 1), y_row = tensor_rows(&y1, i, 1);
+            rig.ops->linear(rig.stream, &y_row, &x_row, w, NULL);
+        }
+        test_down(&rig, &y1, &single);
+        for (int64_t m = 2; m <= 400; m = m * 5 / 4 + 1) {
+            tensor xs = tensor_rows(&x, 0, m), ys = tensor_rows(&y, 0, m);
+            rig.ops->linear(rig.stream, &ys, &xs, w, NULL);
+            test_down(&rig, &y, &d.y);
+            for (int64_t i = 0; i < m; i++)
+                for (int64_t j = 0; j < 160; j++)
+                    assert_float_equal(test_at(&d.y, i, j), test_at(&single, i, j), 2e-5);
+        }
+        test_assert_guards(&d.y);
+        rig.ops->weight_free(rig.backend, &w);
+        test_free_memory(&rig);
+        test_image_free(&single);
+        data_free(&s, &d);
+    }
+}
+
+static void test_wrong_shape_fails(void **state)
+{
+    (void)state;
+    TEST_EACH_BACKEND(rig)
+    {
+        shape s = {.m = 3, .k = 10, .n_parts = 1, .n = {4}};
+        data d = data_new(&s);
+        kernels_weight *w = pack(&rig, &s, &d);
+        s.k = 11;
+        data wrong = data_new(&s);
+        run(&rig, &s, &wrong, w, &wrong.y);
+        test_assert_failed(&rig, OMNID_SHAPE);
+        kernels_weight *none = NULL;
+        omnid_error err;
+        kernels_part part = {.data = d.w[0].host.data, .dtype = KERNELS_F32, .n = 0};
+        assert_int_equal(rig.ops->pack(rig.backend, &none, &part, 1, 10, KERNELS_PLAIN_F32, &err), OMNID_ARGUMENT);
+        assert_null(none);
+        rig.ops->weight_free(rig.backend, &w);
+        data_free(&s, &wrong);
+        data_free(&s, &d);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_large_parts),
+        cmocka_unit_test(test_one_weight_any_rows),
+        cmocka_unit_test(test_wrong_shape_fails),
+    };
+    return cmocka_run_group_tests_name("linear", tests, NULL, NULL);
+}
