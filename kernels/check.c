@@ -255,9 +255,13 @@ bool check_sample(kernels_stream *s, const tensor *logits, const tensor *seen, c
 {
     if (!check_ready(s))
         return false;
-    WANT(s, p->temperature >= 0 && p->top_p > 0 && p->top_p <= 1 && p->repetition_penalty > 0 && u >= 0 && u < 1,
-         "sample: temperature %g, top_p %g, repetition_penalty %g, u %g: want >= 0, (0, 1], > 0, [0, 1)",
-         (double)p->temperature, (double)p->top_p, (double)p->repetition_penalty, u);
+    if (!(p->temperature >= 0 && p->top_p > 0 && p->top_p <= 1 && p->repetition_penalty > 0 && u >= 0 && u < 1)) {
+        kernels_stream_fail(
+            s, OMNID_ARGUMENT,
+            "sample: temperature %g, top_p %g, repetition_penalty %g, u %g: want >= 0, (0, 1], > 0, [0, 1)",
+            (double)p->temperature, (double)p->top_p, (double)p->repetition_penalty, u);
+        return false;
+    }
     WANT(s, logits->dtype == KERNELS_F32 && logits->dim[0] * tensor_cols(logits) > 0,
          "sample: logits are %lld values of %s, want some of f32", (big)(logits->dim[0] * tensor_cols(logits)),
          kernels_dtype_name(logits->dtype));
