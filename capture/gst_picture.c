@@ -6,14 +6,15 @@
 
 struct gst_picture_maker {
     atomic_int n_refs;
-    GstCaps *caps; /* what the converter was made for; borrowed pictures are converted one at a time */
+    GstCaps *caps; /* what the converter was made for */
     GstVideoInfo in, out;
     GstVideoConverter *converter;
 };
 
 typedef struct {
     gst_picture_maker *maker;
-    GstSample *sample;
+    GstBuffer *buffer;
+    GstCaps *caps;
     GstVideoOrientationMethod method;
 } native_picture;
 
@@ -155,7 +156,7 @@ static bool run_converter(picture *p, gst_picture_maker *m, GstBuffer *buffer)
 static omnid_status gst_picture_convert(picture *p, omnid_error *err)
 {
     native_picture *n = p->native;
-    OMNID_TRY(prepare(n->maker, gst_sample_get_caps(n->sample), err));
+    OMNID_TRY(prepare(n->maker, n->caps, err));
     const GstVideoInfo *out = &n->maker->out;
     p->rgb = malloc(GST_VIDEO_INFO_SIZE(out));
     if (!p->rgb)
@@ -165,7 +166,7 @@ static omnid_status gst_picture_convert(picture *p, omnid_error *err)
     p->height = GST_VIDEO_INFO_HEIGHT(out);
     p->stride = GST_VIDEO_INFO_PLANE_STRIDE(out, 0);
     omnid_status status = OMNID_OK;
-    if (!run_converter(p, n->maker, gst_sample_get_buffer(n->sample)))
+    if (!run_converter(p, n->maker, n->buffer))
         status = omnid_fail(err, OMNID_FORMAT, "picture: a buffer of another size than its caps say");
     else
         status = turn_upright(p, n->method, err);
@@ -179,18 +180,19 @@ static omnid_status gst_picture_convert(picture *p, omnid_error *err)
 static void gst_picture_release(picture *p)
 {
     native_picture *n = p->native;
-    gst_sample_unref(n->sample);
+    gst_buffer_unref(n->buffer);
+    gst_caps_unref(n->caps);
     gst_picture_maker_unref(&n->maker);
     free(n);
 }
 
-omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstSample *sample,
+omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstBuffer *buffer, GstCaps *caps,
                                 GstVideoOrientationMethod method, int64_t t_us, omnid_error *err)
 {
     static const picture_ops ops = {gst_picture_convert, gst_picture_release};
     *out = NULL;
     GstVideoInfo info;
-    GstCaps *caps = gst_sample_get_caps(sample);
+
     if (!caps || !gst_video_info_from_caps(&info, caps))
         return omnid_fail(err, OMNID_FORMAT, "picture: want raw video, found caps that are not");
     int width, height;
@@ -198,14 +200,15 @@ omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstSample *
     native_picture *n = malloc(sizeof *n);
     if (!n)
         return omnid_fail(err, OMNID_NOMEM, "out of memory for a picture's description");
-    *n = (native_picture){m, sample, method};
+    *n = (native_picture){m, buffer, caps, method};
     bool sideways = turns_sideways(method);
     omnid_status status = picture_create(out, t_us, sideways ? height : width, sideways ? width : height, &ops, n, err);
     if (status != OMNID_OK) {
         free(n);
         return status;
     }
-    gst_sample_ref(sample);
+    gst_buffer_ref(buffer);
+    gst_caps_ref(caps);
     atomic_fetch_add(&m->n_refs, 1);
     return OMNID_OK;
 }

@@ -14,9 +14,9 @@ typedef struct gst_picture_maker gst_picture_maker;
 gst_picture_maker *gst_picture_maker_create(void);   /* NULL: out of memory */
 void gst_picture_maker_unref(gst_picture_maker **m); /* *m may be NULL */
 
-/* A picture of a raw-video sample at t_us. Takes a reference of the sample. method: how to turn it upright.
+/* A picture of a buffer of raw video at t_us. Takes references of buffer and caps. method: how to turn it upright.
  * FORMAT (caps that are no raw video), NOMEM. */
-omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstSample *sample,
+omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstBuffer *buffer, GstCaps *caps,
                                 GstVideoOrientationMethod method, int64_t t_us, omnid_error *err);
 
 #endif

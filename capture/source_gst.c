@@ -23,7 +23,8 @@ enum {
 
 typedef struct {
     GstAppSink *sink; /* one reference; NULL = the pipeline has no such stream */
-    GstSample *next;  /* pulled and not yet given */
+    GstBuffer *next;  /* pulled and not yet given */
+    GstCaps *caps;    /* of it */
     int64_t next_ns;  /* its running time */
     int64_t end_ns;   /* running time at which the last one given ends */
     int64_t step_ns;  /* duration of the last one */
@@ -45,7 +46,7 @@ struct source_gst {
     bool any_given;   /* in this turn */
     int64_t lag_since_us;
     bool lagging;    /* waited LAG_US once: no more waiting until that stream goes on */
-    GstSample *held; /* what the last read's samples point into */
+    GstBuffer *held; /* what the last read's samples point into */
     GstMapInfo map;
     char missing[128]; /* a decoder that is not installed */
     bool missing_video;
@@ -409,9 +410,8 @@ static void let_go(source_gst *s)
 {
     if (!s->held)
         return;
-    gst_buffer_unmap(gst_sample_get_buffer(s->held), &s->map);
-    gst_sample_unref(s->held);
-    s->held = NULL;
+    gst_buffer_unmap(s->held, &s->map);
+    gst_clear_buffer(&s->held);
 }
 
 static int64_t time_us(const source_gst *s, int64_t ns)
@@ -424,14 +424,12 @@ static int64_t time_us(const source_gst *s, int64_t ns)
 /* How long the stream's next picture or block lasts, from what is known best. */
 static int64_t duration_ns(const stream *st, bool video)
 {
-    GstBuffer *buffer = gst_sample_get_buffer(st->next);
     if (!video)
-        return (int64_t)gst_buffer_get_size(buffer) / 4 * 62500;
-    if (GST_BUFFER_DURATION_IS_VALID(buffer) && GST_BUFFER_DURATION(buffer) > 0)
-        return (int64_t)GST_BUFFER_DURATION(buffer);
+        return (int64_t)gst_buffer_get_size(st->next) / 4 * 62500;
+    if (GST_BUFFER_DURATION_IS_VALID(st->next) && GST_BUFFER_DURATION(st->next) > 0)
+        return (int64_t)GST_BUFFER_DURATION(st->next);
     GstVideoInfo info;
-    GstCaps *caps = gst_sample_get_caps(st->next);
-    if (caps && gst_video_info_from_caps(&info, caps) && GST_VIDEO_INFO_FPS_N(&info) > 0)
+    if (st->caps && gst_video_info_from_caps(&info, st->caps) && GST_VIDEO_INFO_FPS_N(&info) > 0)
         return (int64_t)gst_util_uint64_scale_int(GST_SECOND, GST_VIDEO_INFO_FPS_D(&info), GST_VIDEO_INFO_FPS_N(&info));
     return st->step_ns > 0 ? st->step_ns : 40 * GST_MSECOND;
 }
@@ -441,11 +439,15 @@ static void look(stream *st)
 {
     if (!st->sink || st->next || st->ended)
         return;
-    st->next = gst_app_sink_try_pull_sample(st->sink, 0);
-    if (st->next)
-        st->next_ns = running_ns(st, st->next);
-    else
+    GstSample *sample = gst_app_sink_try_pull_sample(st->sink, 0);
+    if (!sample) {
         st->ended = gst_app_sink_is_eos(st->sink);
+        return;
+    }
+    st->next = gst_buffer_ref(gst_sample_get_buffer(sample));
+    gst_caps_replace(&st->caps, gst_sample_get_caps(sample));
+    st->next_ns = running_ns(st, sample);
+    gst_sample_unref(sample); /* at once: the sink writes the next into it, and would have to copy one that is held */
 }
 
 static GstVideoOrientationMethod orientation_of(const stream *st)
@@ -466,7 +468,7 @@ static GstVideoOrientationMethod orientation_of(const stream *st)
 static omnid_status give(source_gst *s, int which, source_data *out, omnid_error *err)
 {
     stream *st = &s->streams[which];
-    GstSample *sample = st->next;
+    GstBuffer *buffer = st->next;
     st->step_ns = duration_ns(st, which == VIDEO);
     st->end_ns = st->next_ns + st->step_ns;
     st->next = NULL;
@@ -476,16 +478,16 @@ static omnid_status give(source_gst *s, int which, source_data *out, omnid_error
     omnid_status status = OMNID_OK;
     if (which == VIDEO) {
         out->kind = SOURCE_PICTURE;
-        status = gst_picture_create(&out->pic, s->maker, sample, orientation_of(st), out->t_us, err);
-    } else if (gst_buffer_map(gst_sample_get_buffer(sample), &s->map, GST_MAP_READ)) {
+        status = gst_picture_create(&out->pic, s->maker, buffer, st->caps, orientation_of(st), out->t_us, err);
+    } else if (gst_buffer_map(buffer, &s->map, GST_MAP_READ)) {
         out->kind = SOURCE_SOUND;
-        s->held = gst_sample_ref(sample);
+        s->held = gst_buffer_ref(buffer);
         out->samples = (const float *)(const void *)s->map.data;
         out->n_samples = (int)(s->map.size / sizeof(float));
     } else {
         status = omnid_fail(err, OMNID_NOMEM, "%s: a buffer of sound cannot be mapped", s->p.uri);
     }
-    gst_sample_unref(sample);
+    gst_buffer_unref(buffer);
     return status;
 }
 
@@ -602,8 +604,8 @@ static void free_source(source_gst *s)
     gst_element_set_state(s->pipeline, GST_STATE_NULL);
     gst_bus_set_sync_handler(s->bus, NULL, NULL, NULL);
     for (int i = 0; i < N_STREAMS; i++) {
-        if (s->streams[i].next)
-            gst_sample_unref(s->streams[i].next);
+        gst_clear_buffer(&s->streams[i].next);
+        gst_clear_caps(&s->streams[i].caps);
         gst_clear_object(&s->streams[i].sink);
     }
     gst_object_unref(s->bus);
