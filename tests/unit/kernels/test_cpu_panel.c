@@ -158,8 +158,8 @@ static void compare(const panel_case *c, const panel_ops *ops, bool limited)
 static void test_every_kernel(void **state)
 {
     (void)state;
-    panel_case *c = malloc(sizeof *c);
-    assert_non_null(c);
+    panel_case *c = (panel_case *)memory((sizeof *c + 3) / 4);
+
     int n_kernels = 0;
     for (const panel_ops *const *ops = panel_all; *ops; ops++) {
         if (!(*ops)->usable()) {

@@ -135,7 +135,7 @@ static void test_random_shapes(void **state)
     (void)state;
     test_rig reference = test_open("reference");
     TEST_EACH_BACKEND(rig)
-    for (int i = 0; i < 80; i++) {
+    for (int i = 0; i < 50; i++) {
         shape s = random_shape();
         compare(&rig, &reference, &s);
     }
