@@ -14,7 +14,7 @@ typedef struct {
     bool counting;
     kernels_stream *stream;
     const omnid_model_params *params;
-    uint64_t total, done; /* parameters, for progress */
+    uint64_t total, done; /* parameters */
     omnid_error *err;
 } walk;
 
@@ -41,8 +41,6 @@ static omnid_status get(walk *w, weight_data *out, const char *prefix, const cha
     uint64_t n = 1;
     for (int i = 0; i < n_dims; i++)
         n *= (uint64_t)dim[i];
-    if (w->counting)
-        w->plan->n_parameters += n;
     w->done += n;
     return OMNID_OK;
 }
@@ -326,10 +324,9 @@ static omnid_status load_head(walk *w)
     const text_config *c = &w->m->config.text;
     if (w->source->has(w->source, "lm_head.weight"))
         return load_one(w, &w->m->decoder.head, "", "lm_head", c->vocabulary, c->hidden, false);
-    uint64_t n = w->counting ? w->plan->n_parameters : 0;
+    uint64_t done = w->done;
     OMNID_TRY(load_one(w, &w->m->decoder.head, "model.", "embed_tokens", c->vocabulary, c->hidden, false));
-    if (w->counting)
-        w->plan->n_parameters = n;
+    w->done = done;
     return OMNID_OK;
 }
 
@@ -391,7 +388,9 @@ omnid_status model_count_weights(omnid_model *m, weight_source *s, model_plan *p
     *plan = (model_plan){0};
     OMNID_TRY(make_layers(m, err));
     walk w = {.m = m, .source = s, .plan = plan, .counting = true, .err = err};
-    return walk_all(&w);
+    OMNID_TRY(walk_all(&w));
+    plan->n_parameters = w.done;
+    return OMNID_OK;
 }
 
 omnid_status model_load_weights(omnid_model *m, weight_source *s, const model_plan *plan, const omnid_model_params *p,
