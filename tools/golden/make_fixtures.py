@@ -253,9 +253,12 @@ def make_tokenizer(out):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("out"), ap.add_argument("--only", help="MODEL/CASE to make anew")
+    ap.add_argument("out"), ap.add_argument("--only", help="MODEL/CASE or tokenizer: make only this anew")
     a = ap.parse_args()
     torch.set_grad_enabled(False), torch.set_num_threads(1)
+    if a.only == "tokenizer":
+        shutil.rmtree(os.path.join(a.out, "tokenizer"), ignore_errors=True)
+        return make_tokenizer(a.out)
     if a.only:
         m, c = a.only.split("/")
         shutil.rmtree(os.path.join(a.out, m, c), ignore_errors=True)

@@ -1,0 +1,51 @@
+/* test_answers MODEL CASE BACKEND [FIRST_SEGMENT]: every answer of a case in f32 against expected/: ids, positions, kept tokens,
+ * survivors of every layer, logits, tokens, evidence. With FIRST_SEGMENT the same clip is fed as that segment of an
+ * endless stream: only the positions move. */
+#include "tests/golden/golden.h"
+
+#include <string.h>
+
+static char **arguments;
+
+static bool check(void *user, const golden_case *c, const char *name, const omnid_result *r, char *why, size_t n_why)
+{
+    char path[GOLDEN_PATH + 300];
+    snprintf(path, sizeof path, "%s/expected/%s.json", c->folder, name);
+    json_t *expected = golden_json(path);
+    bool same = golden_compare(expected, r, user, why, n_why);
+    json_decref(expected);
+    return same;
+}
+
+static void test_answers(void **state)
+{
+    (void)state;
+    int n_bad = 0;
+    int64_t first = arguments[4] != NULL ? atoll(arguments[4]) : 0;
+    golden_limits limits = {.logits_tolerance = 1e-3, .min_top2_gap = 1e-2, .shift = 50 * first};
+    golden_run_params p = {.backend = arguments[3],
+                           .precision = OMNID_PRECISION_F32,
+                           .first_segment = first,
+                           .check = check,
+                           .user = &limits};
+    golden_case c;
+    golden_case_open(&c, arguments[1], arguments[2]);
+    int n = golden_run(&c, arguments[1], &p, &n_bad);
+    size_t n_moments = json_array_size(json_object_get(c.meta, "moments"));
+    size_t n_asked = json_array_size(json_object_get(c.meta, "answers")) * (n_moments > 0 ? n_moments : 1);
+    golden_case_close(&c);
+    print_message("%s %s: %d of %d answers agree\n", arguments[1], arguments[2], n - n_bad, n);
+    assert_int_equal(n, n_asked);
+    assert_int_equal(n_bad, 0);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 4 && argc != 5) {
+        print_error("usage: %s MODEL CASE BACKEND [FIRST_SEGMENT]\n", argv[0]);
+        return 64;
+    }
+    arguments = argv;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_answers)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
