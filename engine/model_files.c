@@ -65,10 +65,10 @@ static omnid_status read_schedule(retention_named *out, const char *name, const 
                               "omnid.json: retention \"%s\": want [p_init, p_final, t_mid, tds_start]", name);
         v[i] = json_number_value(x);
     }
-    if (!(v[0] >= 0 && v[0] < 1 && v[1] >= 0 && v[1] < 1 && v[2] >= -1 && v[2] <= 2 && v[3] >= 0 && v[3] <= n_layers))
+    if (!(v[0] >= 0 && v[0] <= 1 && v[1] >= 0 && v[1] <= 1 && v[2] >= -1 && v[2] <= 2 && v[3] >= 0 && v[3] < n_layers))
         return omnid_fail(err, OMNID_LIMIT,
                           "omnid.json: retention \"%s\": want p of 0 .. 1, t_mid of -1 .. 2, tds_start of 0 .. %d",
-                          name, n_layers);
+                          name, n_layers - 1);
     out->p_init = v[0];
     out->p_final = v[1];
     out->t_mid = v[2];

@@ -24,16 +24,18 @@ retention_window retention_window_default(void);
 int64_t retention_window_kept(const retention_window *w);
 
 typedef struct {
-    char name[48]; /* as asked for: "30", "none", "0.35", "0.05,0.6,0.4,2" */
-    bool intra;    /* section 4 runs at ingest; false only for "none" */
-    bool prune;    /* section 5 runs; false: k_l = 0 everywhere */
+    char name[48];    /* as asked for: "30", "none", "0.35", "0.05,0.6,0.4,2" */
+    bool intra;       /* section 4 runs at ingest; false only for "none" */
+    bool prune;       /* section 5 runs; false: k_l = 0 everywhere */
+    bool exponential; /* p_init (p_final / p_init)^(l / (L - 2)) instead of the sigmoid */
     double p_init, p_final, t_mid, beta, lambda;
     int tds_start; /* first layer with the temporal diversity term; also evidence's first layer */
     int n_layers;
 } retention_plan;
 
 /* spec: "none"; a name of the model's schedules; "30" or "20"; "45" (section 4 only); another share ("0.35") or
- * percentage ("35", "35%": numbers of 1 and more are percentages); "p_init,p_final,t_mid,tds_start[,lambda]". NULL = "30".
+ * percentage ("35", "35%": numbers of 1 and more are percentages); "p_init,p_final,t_mid,tds_start[,lambda]", and the same
+ * after "exp:" for the exponential schedule (t_mid is not used). NULL = "30".
  * n_layers >= 3. ARGUMENT: not one of these, or a share no schedule reaches (the nearest is named). */
 omnid_status retention_parse(retention_plan *out, const char *spec, int n_layers, const retention_named *named,
                              int n_named, const retention_window *window, omnid_error *err);
