@@ -119,7 +119,8 @@ OMNID_API void omnid_engine_wake(omnid_engine *e);
 typedef struct {
     int n_timelines, n_open_answers, n_queued_segments;
     uint64_t memory_bytes; /* weights, KV, work space held now */
-    int64_t oldest_work_us; /* age of the oldest work item not yet finished; 0 = none (the watchdog's question) */
+    int64_t oldest_work_us; /* how long the slice in hand has run, or a question waited unseen; 0 = neither (the watchdog's
+                               question: it grows without end only where the engine hangs) */
     double ttft_p50_ms, ttft_p95_ms; /* of the last 256 answers; 0 before the first */
     uint64_t n_answers;
 } omnid_engine_status;
@@ -293,7 +294,7 @@ struct omnid_result {
     int n_layers;
     const omnid_evidence *evidence; /* heaviest first */
     int n_evidence;
-    const double *choice_logprobs; /* [n_choices] log-probability of each choice's tokens, summed */
+    const double *choice_logprobs; /* [n_choices] log-probability of each choice's tokens and the end after them, summed */
     int n_choices, best_choice;
     int64_t first_segment, last_segment; /* stream numbers it could see; -1 = only now */
     int64_t newest_wall_us;  /* wall clock of the end of the newest data it saw */

@@ -1,0 +1,199 @@
+/* decoder.c: one slice of the text decoder. */
+#include "engine/decoder.h"
+
+#include <stdlib.h>
+
+omnid_status decoder_work_create(decoder_work *w, memory *mem, kernels_stream *s, int max_rows, omnid_error *err)
+{
+    const text_config *c = &mem->model->config.text;
+    size_t rows = (size_t)max_rows, es = kernels_dtype_size(mem->model->activation);
+    size_t heads = (size_t)c->n_heads * (size_t)c->head_dim, kv = (size_t)c->n_kv_heads * (size_t)c->head_dim;
+    size_t f = (size_t)c->intermediate;
+    *w = (decoder_work){.mem = mem, .stream = s, .max_rows = max_rows};
+    OMNID_TRY(buffer_reserve(mem, &w->norm, rows * (size_t)c->hidden * es, err));
+    OMNID_TRY(buffer_reserve(mem, &w->qkv, rows * (heads + 2 * kv) * sizeof(float), err));
+    OMNID_TRY(buffer_reserve(mem, &w->q, KERNELS_N_CLASSES * rows * heads * es, err));
+    OMNID_TRY(buffer_reserve(mem, &w->attn, rows * heads * es, err));
+    OMNID_TRY(buffer_reserve(mem, &w->lse, rows * (size_t)c->n_heads * sizeof(float), err));
+    OMNID_TRY(buffer_reserve(mem, &w->gate_up, rows * 2 * f * es, err));
+    return buffer_reserve(mem, &w->ffn, rows * f * es, err);
+}
+
+void decoder_work_destroy(decoder_work *w)
+{
+    buffer *all[] = {&w->norm, &w->qkv, &w->q, &w->attn, &w->lse, &w->gate_up, &w->ffn};
+    for (size_t i = 0; w->mem && i < sizeof all / sizeof *all; i++)
+        buffer_free(w->mem, all[i]);
+    *w = (decoder_work){0};
+}
+
+static omnid_status row_set_grow(row_set *r, int n_chunks, int n_sets, omnid_error *err)
+{
+    int needed = n_chunks * n_sets;
+    if (needed <= r->chunk_capacity)
+        return OMNID_OK;
+    int *first = realloc(r->first, ((size_t)needed + 1) * sizeof *first);
+    if (first)
+        r->first = first;
+    kernels_counts *counts = realloc(r->host_counts, (size_t)needed * sizeof *counts);
+    if (counts)
+        r->host_counts = counts;
+    if (!first || !counts)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d chunks of rows", needed);
+    r->chunk_capacity = needed;
+    return OMNID_OK;
+}
+
+omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err)
+{
+    int n_chunks = (split + max_rows - 1) / max_rows + (n_rows - split + max_rows - 1) / max_rows;
+    OMNID_TRY(row_set_grow(r, n_chunks, n_sets, err));
+    OMNID_TRY(buffer_reserve(mem, &r->counts, (size_t)n_chunks * (size_t)n_sets * sizeof *r->host_counts, err));
+    OMNID_TRY(buffer_reserve(mem, &r->x, (size_t)n_rows * (size_t)mem->model->config.text.hidden * sizeof(float), err));
+    r->n_rows = n_rows;
+    r->n_chunks = 0;
+    r->n_sets = n_sets;
+    r->set = 0;
+    for (int at = 0; at < n_rows;) {
+        int limit = at < split ? split : n_rows;
+        r->first[r->n_chunks++] = at;
+        at += limit - at < max_rows ? limit - at : max_rows;
+    }
+    if (r->first)
+        r->first[r->n_chunks] = n_rows;
+    for (int set = 0; set < n_sets; set++)
+        for (int c = 0; c < r->n_chunks; c++)
+            *row_set_counts(r, set, c) = (kernels_counts){.n_rows = row_set_chunk_rows(r, c), .own_first = r->first[c]};
+    return OMNID_OK;
+}
+
+omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
+                            const float *sin, const uint8_t *classes, omnid_error *err)
+{
+    size_t half = (size_t)mem->model->config.text.head_dim / 2, row = half * sizeof(float);
+    size_t size = (size_t)n_tables * (size_t)r->n_rows * row;
+    OMNID_TRY(buffer_reserve(mem, &r->cos, size, err));
+    OMNID_TRY(buffer_reserve(mem, &r->sin, size, err));
+    OMNID_TRY(buffer_reserve(mem, &r->key_table, (size_t)r->n_rows * sizeof(int32_t), err));
+    r->n_tables = n_tables;
+    char *to_cos = r->cos.data, *to_sin = r->sin.data;
+    for (int c = 0; c < r->n_chunks; c++)
+        for (int table = 0; table < n_tables; table++) {
+            size_t bytes = (size_t)row_set_chunk_rows(r, c) * row;
+            size_t from = ((size_t)table * (size_t)r->n_rows + (size_t)r->first[c]) * half;
+            s->ops->upload(s, to_cos, cos + from, bytes);
+            s->ops->upload(s, to_sin, sin + from, bytes);
+            to_cos += bytes;
+            to_sin += bytes;
+        }
+    int32_t *tables = malloc(((size_t)r->n_rows + 1) * sizeof *tables);
+    if (!tables)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", r->n_rows);
+    for (int i = 0; i < r->n_rows; i++)
+        tables[i] = n_tables > 1 ? classes[i] : 0;
+    s->ops->upload(s, r->key_table.data, tables, (size_t)r->n_rows * sizeof *tables);
+    free(tables);
+    return OMNID_OK;
+}
+
+void row_set_upload_counts(kernels_stream *s, const row_set *r)
+{
+    if (r->n_chunks)
+        s->ops->upload(s, r->counts.data, r->host_counts,
+                       (size_t)r->n_chunks * (size_t)r->n_sets * sizeof *r->host_counts);
+}
+
+void row_set_free(memory *mem, row_set *r)
+{
+    buffer *all[] = {&r->x, &r->cos, &r->sin, &r->key_table, &r->counts};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        buffer_free(mem, all[i]);
+    free(r->first);
+    free(r->host_counts);
+    *r = (row_set){0};
+}
+
+static kernels_attention attention_of(decoder_work *w, const row_set *r, int chunk, const decoder_sources *src,
+                                      tensor *q)
+{
+    const omnid_model *m = w->mem->model;
+    const text_config *c = &m->config.text;
+    int rows = row_set_chunk_rows(r, chunk);
+    *q = buffer_2d(&w->q, m->activation, (int64_t)r->n_tables * rows, (int64_t)c->n_heads * c->head_dim);
+    return (kernels_attention){.counts = (const kernels_counts *)r->counts.data + r->set * r->n_chunks + chunk,
+                               .n_heads = c->n_heads,
+                               .n_kv_heads = c->n_kv_heads,
+                               .head_dim = c->head_dim,
+                               .n_classes = r->n_tables,
+                               .q = q,
+                               .max_rows = rows,
+                               .dtype = m->activation,
+                               .prefix = src->prefix,
+                               .pages = src->pages,
+                               .keys = src->keys,
+                               .own = src->own};
+}
+
+/* x += o(attention(rmsnorm(x))). */
+static void run_attention(decoder_work *w, const decoder_layer *d, tensor *x, const row_set *r, int chunk,
+                          const decoder_sources *src)
+{
+    const omnid_model *m = w->mem->model;
+    const text_config *c = &m->config.text;
+    const kernels_ops *ops = m->ops;
+    int rows = row_set_chunk_rows(r, chunk), half = c->head_dim / 2;
+    int64_t before = (int64_t)r->first[chunk] * r->n_tables;
+    tensor norm = buffer_2d(&w->norm, m->activation, rows, c->hidden);
+    tensor qkv = buffer_2d(&w->qkv, KERNELS_F32, rows, (int64_t)(c->n_heads + 2 * c->n_kv_heads) * c->head_dim);
+    tensor attn = buffer_2d(&w->attn, m->activation, rows, (int64_t)c->n_heads * c->head_dim);
+    tensor lse = buffer_2d(&w->lse, KERNELS_F32, rows, c->n_heads);
+    tensor cos = tensor_2d((float *)r->cos.data + before * half, KERNELS_F32, (int64_t)r->n_tables * rows, half);
+    tensor sin = tensor_2d((float *)r->sin.data + before * half, KERNELS_F32, (int64_t)r->n_tables * rows, half);
+    tensor table = tensor_1d((int32_t *)r->key_table.data + r->first[chunk], KERNELS_I32, rows);
+    tensor q;
+    kernels_attention a = attention_of(w, r, chunk, src, &q);
+
+    ops->rmsnorm(w->stream, &norm, x, &d->norm1, c->rms_eps);
+    ops->linear(w->stream, &qkv, &norm, d->qkv, NULL);
+    ops->rotate_append(w->stream, &q, rows, src->own, m->activation, row_set_counts(r, r->set, chunk)->own_first, &qkv,
+                       &cos, &sin, r->n_tables, &table, c->n_heads, c->n_kv_heads, c->head_dim);
+    ops->attend(w->stream, &attn, &lse, &a);
+    ops->linear(w->stream, x, &attn, d->o, &(kernels_epilogue){.residual = x});
+}
+
+void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk, const decoder_sources *src)
+{
+    const omnid_model *m = w->mem->model;
+    const text_config *c = &m->config.text;
+    const decoder_layer *d = &m->decoder.layers[layer];
+    int rows = row_set_chunk_rows(r, chunk);
+    tensor x = tensor_2d((float *)r->x.data + (int64_t)r->first[chunk] * c->hidden, KERNELS_F32, rows, c->hidden);
+    tensor norm = buffer_2d(&w->norm, m->activation, rows, c->hidden);
+    tensor gate_up = buffer_2d(&w->gate_up, m->activation, rows, 2 * (int64_t)c->intermediate);
+    tensor ffn = buffer_2d(&w->ffn, m->activation, rows, c->intermediate);
+
+    run_attention(w, d, &x, r, chunk, src);
+    m->ops->rmsnorm(w->stream, &norm, &x, &d->norm2, c->rms_eps);
+    m->ops->linear(w->stream, &gate_up, &norm, d->gate_up, NULL);
+    m->ops->swiglu(w->stream, &ffn, &gate_up);
+    m->ops->linear(w->stream, &x, &ffn, d->down, &(kernels_epilogue){.residual = &x});
+}
+
+void decoder_score(decoder_work *w, tensor *S, const row_set *r, int chunk, const decoder_sources *src,
+                   const kernels_key *scored)
+{
+    const omnid_model *m = w->mem->model;
+    int rows = row_set_chunk_rows(r, chunk);
+    tensor lse = buffer_2d(&w->lse, KERNELS_F32, rows, m->config.text.n_heads);
+    tensor q;
+    kernels_attention a = attention_of(w, r, chunk, src, &q);
+    m->ops->score(w->stream, S, &lse, &a, scored);
+}
+
+void decoder_head(decoder_work *w, tensor *logits, const tensor *x)
+{
+    const omnid_model *m = w->mem->model;
+    tensor norm = buffer_2d(&w->norm, m->activation, x->dim[0], m->config.text.hidden);
+    m->ops->rmsnorm(w->stream, &norm, x, &m->decoder.norm, m->config.text.rms_eps);
+    m->ops->linear(w->stream, logits, &norm, m->decoder.head, NULL);
+}

@@ -1,0 +1,76 @@
+/* decoder.h: one slice of the text decoder: some rows through one layer. */
+#ifndef ENGINE_DECODER_H
+#define ENGINE_DECODER_H
+
+#include "engine/kv.h"
+#include "engine/rotary.h"
+
+/* Work space of one slice; shared by everything the engine runs. */
+typedef struct {
+    memory *mem;
+    kernels_stream *stream;
+    int max_rows; /* rows of the largest slice */
+    buffer norm;  /* activation [max_rows][hidden] */
+    buffer qkv;   /* F32 [max_rows][(n_heads + 2 n_kv_heads) head_dim] */
+    buffer q;     /* activation [3 max_rows][n_heads head_dim] */
+    buffer attn;  /* activation [max_rows][n_heads head_dim] */
+    buffer lse;   /* F32 [max_rows][n_heads] */
+    buffer gate_up, ffn; /* activation [max_rows][2 f], [max_rows][f] */
+} decoder_work;
+
+omnid_status decoder_work_create(decoder_work *w, memory *mem, kernels_stream *s, int max_rows, omnid_error *err);
+void decoder_work_destroy(decoder_work *w);
+
+/* Rows on their way through the decoder, cut into chunks of at most one slice. */
+typedef struct {
+    int n_rows, n_tables;
+    buffer x;         /* F32 [n_rows][hidden]: the residual stream, in place */
+    buffer cos, sin;  /* F32, chunk after chunk [n_tables][chunk rows][head_dim / 2] */
+    buffer key_table; /* I32 [n_rows]: table of a row's own key */
+    buffer counts;    /* kernels_counts [n_sets][n_chunks] */
+    int n_chunks, chunk_capacity;
+    int *first;       /* [n_chunks + 1] first row of each chunk */
+    int n_sets, set;  /* sets of counts (one, or one a layer) and the one in use */
+    kernels_counts *host_counts; /* [n_sets][n_chunks] what was uploaded to counts */
+} row_set;
+
+/* Cuts n_rows into chunks: rows below `split` in chunks of max_rows, then the rest in chunks of its own; n_rows and
+ * own_first of every count are set. x keeps its contents only if it was large enough: reserve it first. NOMEM. */
+omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err);
+/* Uploads the tables. cos, sin: host [n_tables][n_rows][head_dim / 2]; classes: host [n_rows]. After row_set_cut. NOMEM. */
+omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos, const float *sin,
+                            const uint8_t *classes, omnid_error *err);
+/* Uploads host_counts. */
+void row_set_upload_counts(kernels_stream *s, const row_set *r);
+void row_set_free(memory *mem, row_set *r);
+
+static inline kernels_counts *row_set_counts(const row_set *r, int set, int chunk)
+{
+    return &r->host_counts[set * r->n_chunks + chunk];
+}
+
+static inline int row_set_chunk_rows(const row_set *r, int chunk)
+{
+    return r->first[chunk + 1] - r->first[chunk];
+}
+
+/* What the rows of a slice attend to besides their own page. */
+typedef struct {
+    const kernels_page *prefix; /* of this layer; NULL = none (n_prefix must be 0) */
+    const kernels_page *pages;  /* page table of this layer */
+    const kernels_key *keys;    /* key list of this layer */
+    const kernels_page *own;    /* of this layer; the chunk's rows are appended at own_first of its counts */
+} decoder_sources;
+
+/* Runs chunk c of r through a layer: r's counts of the chunk say how many keys it sees. The work space then still holds
+ * the chunk's rotated queries and log-sum-exps: decoder_score may follow. */
+void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk, const decoder_sources *src);
+
+/* S F32 [n_score of the chunk's counts] of the chunk that decoder_layer_run ran last, over the list `scored`. */
+void decoder_score(decoder_work *w, tensor *S, const row_set *r, int chunk, const decoder_sources *src,
+                   const kernels_key *scored);
+
+/* logits F32 [n][vocabulary] of rows of x [n][hidden]: final norm and head. n <= max_rows. */
+void decoder_head(decoder_work *w, tensor *logits, const tensor *x);
+
+#endif

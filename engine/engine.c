@@ -1,0 +1,211 @@
+/* engine.c: life of the engine, and which slice runs next. */
+#include "engine/engine.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "engine/schedule.h"
+
+omnid_engine_params omnid_engine_params_default(void)
+{
+    return (omnid_engine_params){
+        .max_open_questions = 64, .max_question_bytes = 16384, .max_queued_segments = 8, .slice_rows = 256};
+}
+
+static omnid_status check_params(const omnid_engine_params *p, omnid_error *err)
+{
+    if (p->max_open_questions < 1 || p->max_open_questions > 1024 || p->max_question_bytes < 1 ||
+        p->max_queued_segments < 1 || p->slice_rows < 1 || p->slice_rows > 4096)
+        return omnid_fail(err, OMNID_ARGUMENT,
+                          "engine: %d open questions, %d bytes a question, %d queued segments, %d rows a slice: want "
+                          "1..1024, 1 or more, 1 or more, 1..4096",
+                          p->max_open_questions, p->max_question_bytes, p->max_queued_segments, p->slice_rows);
+    return OMNID_OK;
+}
+
+static void init_lock(omnid_engine *e)
+{
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&e->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->work, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const omnid_engine_params *p,
+                                 const omnid_callbacks *callbacks, omnid_error *err)
+{
+    *out = NULL;
+    OMNID_TRY(check_params(p, err));
+    omnid_engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for an engine");
+    e->model = m;
+    e->ops = m->ops;
+    e->params = *p;
+    e->callbacks = callbacks ? *callbacks : (omnid_callbacks){0};
+    e->memory.model = m;
+    e->submitted_end = &e->submitted;
+    init_lock(e);
+    omnid_status status = m->ops->stream_open(m->backend, &e->stream, err);
+    if (status == OMNID_OK)
+        status = mel_create(&e->mel, err);
+    if (status == OMNID_OK)
+        status = decoder_work_create(&e->decoder, &e->memory, e->stream, p->slice_rows, err);
+    encoder_work_init(&e->encoder, &e->memory, e->stream);
+    if (status != OMNID_OK)
+        omnid_engine_destroy(&e);
+    *out = e;
+    return status;
+}
+
+static void free_answers(omnid_engine *e, answer *a)
+{
+    while (a) {
+        answer *next = a->next;
+        answer_free(&e->memory, a);
+        a = next;
+    }
+}
+
+void omnid_engine_destroy(omnid_engine **slot)
+{
+    omnid_engine *e = *slot;
+    *slot = NULL;
+    if (!e)
+        return;
+    schedule_take_new(e);
+    schedule_end_all(e, NULL, OMNID_CANCELLED, "the engine has stopped");
+    ingest_free(&e->open, &e->memory);
+    ingest_free(&e->background, &e->memory);
+    while (e->timelines) {
+        omnid_timeline *tl = e->timelines;
+        e->timelines = tl->next;
+        timeline_free(tl);
+    }
+    free_answers(e, e->spare);
+    decode_batch_free(&e->batch, &e->memory);
+    buffer_free(&e->memory, &e->ids);
+    buffer_free(&e->memory, &e->iota);
+    decoder_work_destroy(&e->decoder);
+    encoder_work_destroy(&e->encoder);
+    mel_destroy(&e->mel);
+    if (e->stream)
+        e->ops->stream_close(&e->stream);
+    free(e->cancelled);
+    pthread_mutex_destroy(&e->lock);
+    pthread_cond_destroy(&e->work);
+    free(e);
+}
+
+omnid_status engine_embed(omnid_engine *e, void *x, const int32_t *ids, int n, omnid_error *err)
+{
+    OMNID_TRY(buffer_reserve(&e->memory, &e->ids, (size_t)n * sizeof *ids, err));
+    tensor list = tensor_1d(e->ids.data, KERNELS_I32, n);
+    tensor rows = tensor_2d(x, KERNELS_F32, n, e->model->config.text.hidden);
+    e->ops->upload(e->stream, e->ids.data, ids, (size_t)n * sizeof *ids);
+    e->ops->embed(e->stream, &rows, &e->model->decoder.embedding, &list);
+    return kernels_stream_status(e->stream, err);
+}
+
+omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, omnid_error *err)
+{
+    int64_t n = from->dim[0];
+    if (n > e->n_iota) {
+        int64_t most = 2 * n + 1024;
+        int32_t *all = malloc((size_t)most * sizeof *all);
+        if (!all)
+            return omnid_fail(err, OMNID_NOMEM, "no memory for a list of %lld rows", (long long)most);
+        for (int64_t i = 0; i < most; i++)
+            all[i] = (int32_t)i;
+        omnid_status status = buffer_reserve(&e->memory, &e->iota, (size_t)most * sizeof *all, err);
+        e->n_iota = status == OMNID_OK ? most : 0;
+        if (status == OMNID_OK)
+            e->ops->upload(e->stream, e->iota.data, all, (size_t)most * sizeof *all);
+        free(all);
+        OMNID_TRY(status);
+    }
+    tensor rows = tensor_1d(e->iota.data, KERNELS_I32, n);
+    e->ops->gather_rows(e->stream, to, from, &rows);
+    return kernels_stream_status(e->stream, err);
+}
+
+void engine_tell_slice(omnid_engine *e, const omnid_slice *slice)
+{
+    if (e->callbacks.on_slice)
+        e->callbacks.on_slice(e->callbacks.user, slice);
+}
+
+/* Waits for work, at most timeout_ms. Under the lock. */
+static void wait_for_work(omnid_engine *e, int timeout_ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += timeout_ms / 1000;
+    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    while (!e->woken && !schedule_has_work(e))
+        if (pthread_cond_timedwait(&e->work, &e->lock, &until) == ETIMEDOUT)
+            break;
+    e->woken = false;
+}
+
+omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err)
+{
+    pthread_mutex_lock(&e->lock);
+    if (timeout_ms > 0)
+        wait_for_work(e, timeout_ms);
+    e->slice_started_us = omnid_clock_us();
+    pthread_mutex_unlock(&e->lock);
+    schedule_take_new(e);
+    omnid_status status = schedule_run_slice(e, err);
+    schedule_publish(e);
+    return status;
+}
+
+void omnid_engine_wake(omnid_engine *e)
+{
+    pthread_mutex_lock(&e->lock);
+    e->woken = true;
+    pthread_cond_signal(&e->work);
+    pthread_mutex_unlock(&e->lock);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+omnid_engine_status omnid_engine_get_status(omnid_engine *e)
+{
+    float sorted[ENGINE_TTFT_SAMPLES];
+    pthread_mutex_lock(&e->lock);
+    omnid_engine_status s = e->status;
+    s.memory_bytes = e->model->weight_bytes + atomic_load(&e->memory.held);
+    s.n_open_answers = e->n_open;
+    int64_t oldest = e->slice_started_us;
+    for (const answer *a = e->submitted; a; a = a->next)
+        oldest = !oldest || a->timings.queued_us < oldest ? a->timings.queued_us : oldest;
+    s.n_timelines = s.n_queued_segments = 0;
+    for (const omnid_timeline *tl = e->timelines; tl; tl = tl->next) {
+        s.n_timelines++;
+        s.n_queued_segments += tl->n_queued;
+    }
+    int n = s.n_answers < ENGINE_TTFT_SAMPLES ? (int)s.n_answers : ENGINE_TTFT_SAMPLES;
+    memcpy(sorted, e->ttft_ms, (size_t)n * sizeof *sorted);
+    pthread_mutex_unlock(&e->lock);
+    s.oldest_work_us = oldest ? omnid_clock_us() - oldest : 0;
+    if (n > 0) {
+        qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+        s.ttft_p50_ms = (double)sorted[n / 2];
+        s.ttft_p95_ms = (double)sorted[n * 95 / 100];
+    }
+    return s;
+}

@@ -1,0 +1,57 @@
+/* engine.h: the engine's own state; private to the library. */
+#ifndef ENGINE_ENGINE_H
+#define ENGINE_ENGINE_H
+
+#include "engine/answer.h"
+#include "engine/ingest.h"
+
+enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4 };
+
+struct omnid_engine {
+    const omnid_model *model;
+    const kernels_ops *ops;
+    omnid_engine_params params;
+    omnid_callbacks callbacks;
+    memory memory;
+
+    /* engine's thread */
+    kernels_stream *stream;
+    mel *mel;
+    decoder_work decoder;
+    encoder_work encoder;
+    ingest background;      /* of one timeline at a time */
+    ingest open;            /* the open segment of the question being prefilled */
+    answer *answers;        /* open, oldest first */
+    answer *spare;          /* finished, their memory kept for the next */
+    int n_spare;
+    decode_batch batch;
+    buffer ids;             /* I32, for embeddings */
+    buffer iota;            /* I32 0, 1, 2 … */
+    int64_t n_iota;
+    int64_t ingest_us, decode_us;  /* spent since both had work: shares */
+
+    /* under the lock */
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    bool woken;
+    omnid_timeline *timelines;
+    answer *submitted, **submitted_end; /* not yet seen by the engine's thread */
+    int n_open;
+    uint64_t last_id;
+    uint64_t *cancelled;
+    int n_cancelled, cancelled_capacity;
+    omnid_engine_status status;
+    float ttft_ms[ENGINE_TTFT_SAMPLES];
+    int64_t slice_started_us; /* of the slice in hand; 0 = none */
+};
+
+/* to = from, dense F32 rows in the backend's memory. */
+omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, omnid_error *err);
+
+/* x F32 [n][hidden] (backend's memory) = embeddings of host ids. */
+omnid_status engine_embed(omnid_engine *e, void *x, const int32_t *ids, int n, omnid_error *err);
+
+/* Tells on_slice. */
+void engine_tell_slice(omnid_engine *e, const omnid_slice *slice);
+
+#endif

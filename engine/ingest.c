@@ -1,0 +1,427 @@
+/* ingest.c: one segment on its way in, slice by slice: front ends, towers, section 4, prefill. */
+#include "engine/ingest.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+#include "engine/intra.h"
+#include "engine/prefix.h"
+
+omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segment, page_view *view, unsigned modes,
+                          omnid_error *err)
+{
+    omnid_segment *s = *segment;
+    page *p = page_create(s->index);
+    if (!in->mel)
+        in->mel = malloc((size_t)MEL_SEGMENT_FRAMES * MEL_N_BINS * sizeof *in->mel);
+    if (!p || !in->mel) {
+        free(p);
+        return omnid_fail(err, OMNID_NOMEM, "no memory to take in segment %lld", (long long)s->index);
+    }
+    p->wall_us = s->wall_us;
+    p->columns = s->width / 28;
+    p->rows = s->height / 28;
+    int n_mel = s->has_audio ? mel_n_frames(s->n_samples) : 0;
+    in->n_grids = (s->n_frames + 1) / 2;
+    p->n_video = in->n_video = in->n_grids * p->columns * p->rows;
+    p->n_audio = in->n_audio = mel_n_tokens(n_mel);
+    double data_s = s->n_frames * 0.5 > s->n_samples / 16000.0 ? s->n_frames * 0.5 : s->n_samples / 16000.0;
+    p->end_s = 2.0 * (double)s->index + (s->n_frames || s->n_samples ? data_s : 2.0);
+    p->report = (omnid_segment_report){.index = s->index,
+                                       .wall_us = s->wall_us,
+                                       .n_video_tokens = p->n_video,
+                                       .n_audio_tokens = p->n_audio,
+                                       .queued_us = s->queued_us,
+                                       .started_us = omnid_clock_us()};
+    in->tl = tl;
+    in->segment = s;
+    *segment = NULL;
+    in->open = view != NULL;
+    in->view = view ? view : &in->own_view;
+    in->modes = modes;
+    const int n_layers = tl->engine->model->config.text.n_layers;
+    in->n_layers = modes & OMNID_MODE_EAGER ? n_layers : modes & OMNID_MODE_DEFERRED ? n_layers / 2 : 0;
+    in->page = p;
+    in->front = tl->front;
+    in->layer = in->chunk = in->grid = 0;
+    in->stage = INGEST_PREFIX;
+    return OMNID_OK;
+}
+
+/* Log-mel values of a segment and their maximum; front says what came before. */
+static void log_mel(omnid_timeline *tl, const front_state *front, const omnid_segment *s, float *out, float *max)
+{
+    static const float silence[MEL_LEFT] = {0};
+    const float *left = front->tail_segment == s->index - 1 ? front->tail : silence;
+    if (s->index == tl->params.first_segment)
+        left = NULL;
+    mel_log10(tl->engine->mel, out, max, left, s->samples, s->n_samples, s->samples + s->n_samples, s->n_ahead);
+}
+
+static void remember_tail(front_state *front, const omnid_segment *s)
+{
+    if (!s->has_audio)
+        return;
+    int n = s->n_samples < MEL_LEFT ? s->n_samples : MEL_LEFT;
+    memset(front->tail, 0, sizeof front->tail);
+    memcpy(front->tail + MEL_LEFT - n, s->samples + s->n_samples - n, (size_t)n * sizeof *front->tail);
+    front->tail_segment = s->index;
+}
+
+static float running_reference(front_state *front, int64_t segment, float max)
+{
+    int slot = (int)(segment % TIMELINE_MEL_SEGMENTS);
+    front->maxima[slot] = max;
+    front->maxima_of[slot] = segment;
+    for (int i = 0; i < TIMELINE_MEL_SEGMENTS; i++)
+        if (front->maxima_of[i] > segment - TIMELINE_MEL_SEGMENTS && front->maxima_of[i] <= segment)
+            max = fmaxf(max, front->maxima[i]);
+    return max;
+}
+
+/* transformers pads a clip with zeros before its short-time transform, so the reference maximum sees two more frames that
+ * reach back into the clip. */
+static float maximum_past_end(omnid_timeline *tl, const omnid_segment *s)
+{
+    float left[MEL_LEFT] = {0}, zeros[2 * MEL_HOP] = {0}, frames[2 * MEL_N_BINS], max;
+    int end = mel_n_frames(s->n_samples) * MEL_HOP;
+    for (int i = 0; i < MEL_LEFT; i++) {
+        int at = end - MEL_LEFT + i;
+        if (at >= 0 && at < s->n_samples)
+            left[i] = s->samples[at];
+    }
+    mel_log10(tl->engine->mel, frames, &max, left, zeros, 2 * MEL_HOP, NULL, 0);
+    return max;
+}
+
+omnid_status ingest_clip_reference(omnid_timeline *tl, float *reference, omnid_error *err)
+{
+    float *values = malloc((size_t)MEL_SEGMENT_FRAMES * MEL_N_BINS * sizeof *values);
+    front_state *front = malloc(sizeof *front);
+    if (!values || !front) {
+        free(values);
+        free(front);
+        return omnid_fail(err, OMNID_NOMEM, "no memory for the clip's mel reference");
+    }
+    front_state_reset(front);
+    *reference = -10.0f;
+    for (const omnid_segment *s = tl->queue; s; s = s->next) {
+        if (!s->has_audio || s->n_samples == 0)
+            continue;
+        float max;
+        log_mel(tl, front, s, values, &max);
+        *reference = fmaxf(*reference, max);
+        if (!s->next)
+            *reference = fmaxf(*reference, maximum_past_end(tl, s));
+        remember_tail(front, s);
+    }
+    free(values);
+    free(front);
+    return OMNID_OK;
+}
+
+static omnid_status audio_front(ingest *in, omnid_error *err)
+{
+    omnid_timeline *tl = in->tl;
+    omnid_segment *s = in->segment;
+    int n_mel = s->has_audio ? mel_n_frames(s->n_samples) : 0;
+    if (n_mel > 0) {
+        float max;
+        log_mel(tl, &in->front, s, in->mel, &max);
+        float reference = tl->params.mel_clip ? tl->mel_reference : running_reference(&in->front, s->index, max);
+        mel_normalise(in->mel, (size_t)n_mel * MEL_N_BINS, reference);
+    }
+    remember_tail(&in->front, s);
+    in->stage = INGEST_VISION_FRONT;
+    if (in->n_audio == 0)
+        return OMNID_OK;
+    in->stage = INGEST_AUDIO_LAYERS;
+    in->page->report.encoder_calls++;
+    return audio_run_front(&tl->engine->encoder, &in->audio, in->mel, n_mel, err);
+}
+
+static omnid_status audio_finish(ingest *in, omnid_error *err)
+{
+    const int hidden = in->tl->engine->model->config.text.hidden;
+    tensor tokens =
+        tensor_2d((float *)in->embeds.data + (int64_t)in->n_video * hidden, KERNELS_F32, in->n_audio, hidden);
+    tensor saliency;
+    in->stage = INGEST_VISION_FRONT;
+    return audio_run_finish(&in->tl->engine->encoder, &in->audio, &tokens, &saliency, err);
+}
+
+static omnid_status vision_front(ingest *in, omnid_error *err)
+{
+    const omnid_segment *s = in->segment;
+    int second = 2 * in->grid + 1 < s->n_frames ? 2 * in->grid + 1 : 2 * in->grid; /* an odd last frame is repeated */
+    in->stage = INGEST_VISION_BLOCKS;
+    in->layer = 0;
+    in->page->report.encoder_calls++;
+    return vision_run_front(&in->tl->engine->encoder, &in->vision, s->frames[2 * in->grid], s->frames[second],
+                            in->page->columns, in->page->rows, err);
+}
+
+static omnid_status vision_finish(ingest *in, omnid_error *err)
+{
+    const int hidden = in->tl->engine->model->config.text.hidden, n = in->page->columns * in->page->rows;
+    tensor tokens = tensor_2d((float *)in->embeds.data + (int64_t)in->grid * n * hidden, KERNELS_F32, n, hidden);
+    in->grid++;
+    in->stage = INGEST_VISION_FRONT;
+    return vision_run_finish(&in->tl->engine->encoder, &in->vision, &tokens, err);
+}
+
+/* Stream positions of the kept rows, and their classes. */
+static omnid_status place_rows(ingest *in, omnid_error *err)
+{
+    page *p = in->page;
+    size_t n = (size_t)page_n_kept(p);
+    p->at = malloc((n + 1) * sizeof *p->at);
+    p->classes = malloc(n + 1);
+    if (!p->at || !p->classes)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %zu tokens", n);
+    for (int i = 0; i < p->n_video_kept; i++) {
+        p->at[i] = layout_video(in->tl->st, p->segment, p->video_kept[i], p->columns, p->rows);
+        p->classes[i] = KERNELS_CLASS_VIDEO;
+    }
+    for (int i = 0; i < p->n_audio_kept; i++) {
+        p->at[p->n_video_kept + i] = layout_audio(in->tl->st, p->segment, p->audio_kept[i]);
+        p->classes[p->n_video_kept + i] = KERNELS_CLASS_TEXT;
+    }
+    return OMNID_OK;
+}
+
+/* rows.x = the kept rows of embeds. */
+static omnid_status gather_kept(ingest *in, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    page *p = in->page;
+    int n = page_n_kept(p), hidden = e->model->config.text.hidden;
+    int32_t *rows = malloc(((size_t)n + 1) * sizeof *rows);
+    if (!rows)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d tokens", n);
+    memcpy(rows, p->video_kept, (size_t)p->n_video_kept * sizeof *rows);
+    for (int i = 0; i < p->n_audio_kept; i++)
+        rows[p->n_video_kept + i] = p->n_video + p->audio_kept[i];
+    omnid_status status = buffer_reserve(&e->memory, &in->list, ((size_t)n + 1) * sizeof *rows, err);
+    if (status == OMNID_OK) {
+        e->ops->upload(e->stream, in->list.data, rows, (size_t)n * sizeof *rows);
+        tensor list = tensor_1d(in->list.data, KERNELS_I32, n), x = buffer_2d(&in->rows.x, KERNELS_F32, n, hidden);
+        tensor all = buffer_2d(&in->embeds, KERNELS_F32, p->n_video + p->n_audio, hidden);
+        e->ops->gather_rows(e->stream, &x, &all, &list);
+        status = kernels_stream_status(e->stream, err);
+    }
+    free(rows);
+    return status;
+}
+
+static omnid_status upload_places(ingest *in, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    page *p = in->page;
+    int n = page_n_kept(p), half = e->model->config.text.head_dim / 2, n_tables = rotary_n_tables(in->view->delta);
+    size_t size = (size_t)n_tables * (size_t)n * (size_t)half;
+    float *angles = malloc((2 * size + 1) * sizeof *angles);
+    position *at = malloc(((size_t)n + 1) * sizeof *at);
+    omnid_status status = angles && at ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows' places", n);
+    if (status == OMNID_OK) {
+        for (int i = 0; i < n; i++) {
+            at[i] = p->at[i];
+            if (p->classes[i] == KERNELS_CLASS_VIDEO) {
+                at[i].h += in->view->delta;
+                at[i].w += in->view->delta;
+            }
+        }
+        rotary_tables(angles, angles + size, e->model, at, n, in->view->delta);
+        status = row_set_upload(&e->memory, e->stream, &in->rows, n_tables, angles, angles + size, p->classes, err);
+    }
+    free(angles);
+    free(at);
+    return status;
+}
+
+/* A copy of rows.x that the page keeps for questions in another mode. */
+static omnid_status keep_rows(ingest *in, buffer *to, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    int n = page_n_kept(in->page), hidden = e->model->config.text.hidden;
+    OMNID_TRY(buffer_reserve(&e->memory, to, (size_t)n * (size_t)hidden * sizeof(float), err));
+    tensor from = buffer_2d(&in->rows.x, KERNELS_F32, n, hidden), into = buffer_2d(to, KERNELS_F32, n, hidden);
+    return engine_copy_rows(e, &into, &from, err);
+}
+
+/* What the rows see, their places, room for their keys and values. */
+static omnid_status begin_prefill(ingest *in, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    page *p = in->page;
+    int n = page_n_kept(p);
+    if (!in->open)
+        OMNID_TRY(page_view_take(in->view, in->tl, timeline_first_with(in->tl, p->segment), err));
+    OMNID_TRY(row_set_cut(&e->memory, &in->rows, n, n, e->params.slice_rows, 1, err));
+    OMNID_TRY(gather_kept(in, err));
+    if (in->modes & OMNID_MODE_OFFLINE)
+        OMNID_TRY(keep_rows(in, &p->embeds, err));
+    if (in->n_layers == 0)
+        return OMNID_OK;
+    OMNID_TRY(page_view_upload(&e->memory, e->stream, in->view, in->n_layers, -1, err));
+    OMNID_TRY(upload_places(in, err));
+    OMNID_TRY(kv_store_lay_out_even(&e->memory, &p->kv, in->n_layers, n, err));
+    for (int l = 0; l < in->n_layers; l++)
+        kv_store_set_classes(e->stream, &p->kv, l, 0, p->classes, n);
+    for (int c = 0; c < in->rows.n_chunks; c++) {
+        row_set_counts(&in->rows, 0, c)->n_prefix = in->tl->prefix_ids.n;
+        row_set_counts(&in->rows, 0, c)->n_keys = in->view->n_keys;
+    }
+    row_set_upload_counts(e->stream, &in->rows);
+    return kernels_stream_status(e->stream, err);
+}
+
+static omnid_status choose_and_place(ingest *in, omnid_error *err)
+{
+    page *p = in->page;
+    tensor saliency = tensor_1d((float *)in->audio.saliency.data + in->audio.n_frames, KERNELS_F32, p->n_audio);
+    OMNID_TRY(intra_choose(in, p->n_audio ? &saliency : NULL, err));
+    OMNID_TRY(place_rows(in, err));
+    p->report.n_video_kept = p->n_video_kept;
+    p->report.n_audio_kept = p->n_audio_kept;
+    in->layer = in->chunk = 0;
+    in->stage = INGEST_DONE;
+    if (page_n_kept(p) == 0)
+        return OMNID_OK;
+    OMNID_TRY(begin_prefill(in, err));
+    if (in->n_layers > 0)
+        in->stage = INGEST_PREFILL;
+    return OMNID_OK;
+}
+
+static omnid_status prefill(ingest *in, omnid_slice *slice, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    page *p = in->page;
+    int boundary = e->model->config.text.n_layers / 2;
+    if (in->chunk == 0 && in->layer == boundary && in->modes & OMNID_MODE_DEFERRED)
+        OMNID_TRY(keep_rows(in, &p->hidden, err));
+    decoder_sources src = {.prefix = &in->tl->prefix_kv.layers[in->layer],
+                           .pages = page_view_table(in->view, in->layer),
+                           .keys = in->view->keys_dev.data,
+                           .own = &p->kv.layers[in->layer]};
+    slice->layer = in->layer;
+    slice->n_rows = row_set_chunk_rows(&in->rows, in->chunk);
+    p->report.rows_prefilled += slice->n_rows;
+    decoder_layer_run(&e->decoder, in->layer, &in->rows, in->chunk, &src);
+    if (++in->chunk == in->rows.n_chunks) {
+        in->chunk = 0;
+        if (++in->layer == in->n_layers) {
+            in->stage = INGEST_DONE;
+            if (in->layer == boundary && in->modes & OMNID_MODE_DEFERRED)
+                OMNID_TRY(keep_rows(in, &p->hidden, err));
+        }
+    }
+    return kernels_stream_status(e->stream, err);
+}
+
+static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
+{
+    omnid_engine *e = in->tl->engine;
+    const model_config *c = &e->model->config;
+    switch (in->stage) {
+    case INGEST_PREFIX:
+        if (!in->tl->prefix_ready)
+            return prefix_step(in->tl, &in->rows, &in->layer, &in->chunk, slice, err);
+        in->layer = in->chunk = 0;
+        in->stage = INGEST_AUDIO_FRONT;
+        return buffer_reserve(&e->memory, &in->embeds,
+                              ((size_t)(in->n_video + in->n_audio) * (size_t)c->text.hidden + 1) * sizeof(float), err);
+    case INGEST_AUDIO_FRONT:
+        return audio_front(in, err);
+    case INGEST_AUDIO_LAYERS:
+        slice->n_rows = in->audio.n_frames;
+        OMNID_TRY(audio_run_layer(&e->encoder, &in->audio, in->layer, err));
+        if (++in->layer == c->audio.n_layers)
+            in->stage = INGEST_AUDIO_FINISH;
+        return OMNID_OK;
+    case INGEST_AUDIO_FINISH:
+        return audio_finish(in, err);
+    case INGEST_VISION_FRONT:
+        if (in->grid < in->n_grids)
+            return vision_front(in, err);
+        in->stage = INGEST_INTRA;
+        return OMNID_OK;
+    case INGEST_VISION_BLOCKS:
+        slice->n_rows = 4 * in->page->columns * in->page->rows;
+        OMNID_TRY(vision_run_block(&e->encoder, &in->vision, in->layer, err));
+        if (++in->layer == c->vision.depth)
+            in->stage = INGEST_VISION_FINISH;
+        return OMNID_OK;
+    case INGEST_VISION_FINISH:
+        return vision_finish(in, err);
+    case INGEST_INTRA:
+        return choose_and_place(in, err);
+    case INGEST_PREFILL:
+        slice->kind = OMNID_SLICE_INGEST;
+        return prefill(in, slice, err);
+    case INGEST_IDLE:
+    case INGEST_DONE:
+        break;
+    }
+    return OMNID_OK;
+}
+
+omnid_status ingest_step(ingest *in, omnid_slice *slice, omnid_error *err)
+{
+    slice->kind = OMNID_SLICE_ENCODE;
+    slice->timeline = in->tl;
+    slice->segment = in->segment->index;
+    slice->layer = -1;
+    slice->n_rows = 0;
+    slice->start_us = omnid_clock_us();
+    omnid_status status = run_stage(in, slice, err);
+    slice->end_us = omnid_clock_us();
+    omnid_segment_report *r = &in->page->report;
+    *(slice->kind == OMNID_SLICE_ENCODE ? &r->encode_us : &r->prefill_us) += slice->end_us - slice->start_us;
+    return status;
+}
+
+omnid_status ingest_commit(ingest *in, omnid_error *err)
+{
+    omnid_timeline *tl = in->tl;
+    OMNID_TRY(intra_keep_vectors(in, err));
+    in->page->report.visible_us = omnid_clock_us();
+    OMNID_TRY(timeline_append(tl, in->page, err));
+    in->page = NULL;
+    buffer first = tl->front.first, third = tl->front.third;
+    tl->front = in->front;
+    tl->front.first = first;
+    tl->front.third = third;
+    ingest_abandon(in);
+    return OMNID_OK;
+}
+
+void ingest_abandon(ingest *in)
+{
+    if (in->tl) {
+        memory *mem = &in->tl->engine->memory;
+        page_unref(mem, &in->page);
+        page_view_release(mem, &in->own_view);
+    }
+    omnid_segment_destroy(&in->segment);
+    in->tl = NULL;
+    in->view = NULL;
+    in->stage = INGEST_IDLE;
+}
+
+void ingest_free(ingest *in, memory *mem)
+{
+    ingest_abandon(in);
+    audio_run_free(mem, &in->audio);
+    vision_run_free(mem, &in->vision);
+    buffer_free(mem, &in->embeds);
+    buffer_free(mem, &in->scratch);
+    buffer_free(mem, &in->list);
+    page_view_free(mem, &in->own_view);
+    row_set_free(mem, &in->rows);
+    free(in->mel);
+    *in = (ingest){0};
+}

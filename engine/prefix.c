@@ -1,0 +1,62 @@
+/* prefix.c: a timeline's system prompt and openers. */
+#include "engine/prefix.h"
+
+#include <stdlib.h>
+
+#include "engine/engine.h"
+
+/* Places and classes (all text, δ = 0: the query is moved, never these keys). */
+static omnid_status place(omnid_timeline *tl, row_set *rows, omnid_error *err)
+{
+    omnid_engine *e = tl->engine;
+    int n = tl->prefix_ids.n, n_layers = e->model->config.text.n_layers;
+    size_t half = (size_t)e->model->config.text.head_dim / 2, size = (size_t)n * half;
+    position *at = malloc((size_t)n * sizeof *at);
+    uint8_t *classes = calloc((size_t)n, 1);
+    float *angles = malloc(2 * size * sizeof *angles);
+    omnid_status status = at && classes && angles ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
+    if (status == OMNID_OK) {
+        for (int i = 0; i < n; i++) {
+            int64_t p = layout_prefix_position(i, n, tl->parts);
+            at[i] = (position){p, p, p};
+        }
+        rotary_tables(angles, angles + size, e->model, at, n, 0);
+        status = row_set_upload(&e->memory, e->stream, rows, 1, angles, angles + size, classes, err);
+    }
+    if (status == OMNID_OK && tl->prefix_kv.n_layers == 0)
+        status = kv_store_lay_out_even(&e->memory, &tl->prefix_kv, n_layers, n, err);
+    for (int l = 0; status == OMNID_OK && l < n_layers; l++)
+        kv_store_set_classes(e->stream, &tl->prefix_kv, l, 0, classes, n);
+    free(at);
+    free(classes);
+    free(angles);
+    return status;
+}
+
+static omnid_status begin(omnid_timeline *tl, row_set *rows, omnid_error *err)
+{
+    omnid_engine *e = tl->engine;
+    int n = tl->prefix_ids.n;
+    OMNID_TRY(row_set_cut(&e->memory, rows, n, n, e->params.slice_rows, 1, err));
+    OMNID_TRY(place(tl, rows, err));
+    row_set_upload_counts(e->stream, rows);
+    return engine_embed(e, rows->x.data, tl->prefix_ids.ids, n, err);
+}
+
+omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chunk, omnid_slice *slice,
+                         omnid_error *err)
+{
+    omnid_engine *e = tl->engine;
+    if (*layer == 0 && *chunk == 0)
+        OMNID_TRY(begin(tl, rows, err));
+    decoder_sources src = {.own = &tl->prefix_kv.layers[*layer]};
+    slice->kind = OMNID_SLICE_INGEST;
+    slice->layer = *layer;
+    slice->n_rows = row_set_chunk_rows(rows, *chunk);
+    decoder_layer_run(&e->decoder, *layer, rows, *chunk, &src);
+    if (++*chunk == rows->n_chunks) {
+        *chunk = 0;
+        tl->prefix_ready = ++*layer == e->model->config.text.n_layers;
+    }
+    return kernels_stream_status(e->stream, err);
+}

@@ -1,0 +1,247 @@
+/* question.c: from a question to the logits of its first token, slice by slice. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+/* Largest position of a page's tokens, those that left included; for its audio part alone where it has one and
+ * only_last. */
+static int64_t last_position(const answer *a, const page *p, bool only_last)
+{
+    int64_t st = a->timeline->st, delta = a->view.delta, last = INT64_MIN;
+    if (p->n_audio)
+        last = layout_audio(st, p->segment, p->n_audio - 1).t;
+    if (p->n_video && !(only_last && p->n_audio)) {
+        position v = layout_video(st, p->segment, p->n_video - 1, p->columns, p->rows);
+        int64_t corner = v.h > v.w ? v.h + delta : v.w + delta;
+        last = last > v.t ? last : v.t;
+        last = last > corner ? last : corner;
+    }
+    return last;
+}
+
+/* e, and the first position after the whole prompt. */
+static void place_query(answer *a)
+{
+    const page_view *v = &a->view;
+    int64_t e = a->timeline->st + v->delta, last = e;
+    for (int i = 0; i < v->n_pages; i++)
+        if (v->pages[i]->n_video + v->pages[i]->n_audio) {
+            e = 1 + last_position(a, v->pages[i], true);
+            int64_t all = last_position(a, v->pages[i], false);
+            last = all > last ? all : last;
+        }
+    int64_t query = layout_query_position(a->ask.query.n - 1, e, a->timeline->parts);
+    a->closers_at = e;
+    a->answer_at = 1 + (query > last ? query : last);
+}
+
+static void describe_view(answer *a)
+{
+    const page_view *v = &a->view;
+    a->n_before = 0;
+    a->first_segment = a->last_segment = -1;
+    for (int i = 0; i < v->n_pages; i++) {
+        const page *p = v->pages[i];
+        a->n_before += p->n_video + p->n_audio;
+        a->first_segment = a->first_segment < 0 ? p->segment : a->first_segment;
+        a->last_segment = p->segment;
+        if (p->wall_us)
+            a->newest_wall_us = p->wall_us + (int64_t)((p->end_s - 2.0 * (double)p->segment) * 1e6);
+    }
+    a->c_last = 0;
+    for (int i = 0; i < v->n_keys; i++)
+        a->c_last = v->keys[i].segment > a->c_last ? v->keys[i].segment : a->c_last;
+}
+
+/* Room for keys and values of query and answer rows; survivors' rows too in the layers that have them. */
+static omnid_status lay_out_own(answer *a, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    const int n_layers = e->model->config.text.n_layers, text = a->ask.query.n + answer_max_new(a);
+    int32_t capacity[CONFIG_MAX_LAYERS];
+    for (int l = 0; l < n_layers; l++)
+        capacity[l] = (int32_t)(l < a->listed_layers ? 0 : a->n[l]) + text;
+    OMNID_TRY(kv_store_lay_out(&e->memory, &a->own, n_layers, capacity, err));
+    uint8_t *classes = calloc((size_t)text + 1, 1);
+    if (!classes)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", text);
+    for (int l = 0; l < n_layers; l++)
+        kv_store_set_classes(e->stream, &a->own, l, capacity[l] - text, classes, text);
+    free(classes);
+    return kernels_stream_status(e->stream, err);
+}
+
+/* The query's rows: places, counts of every listed layer, embeddings. */
+static omnid_status lay_out_query(answer *a, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    row_set *r = &a->query;
+    int n = a->ask.query.n, half = e->model->config.text.head_dim / 2, n_tables = rotary_n_tables(a->view.delta);
+    OMNID_TRY(row_set_cut(&e->memory, r, n, n, e->params.slice_rows, a->listed_layers ? a->listed_layers : 1, err));
+    for (int l = 0; l < a->listed_layers; l++)
+        for (int c = 0; c < r->n_chunks; c++) {
+            kernels_counts *counts = row_set_counts(r, l, c);
+            answer_fill_counts(a, l, r->first[c], counts);
+            counts->n_keys = (int32_t)a->n[l];
+        }
+    row_set_upload_counts(e->stream, r);
+    size_t size = (size_t)n_tables * (size_t)n * (size_t)half;
+    float *angles = malloc((2 * size + 1) * sizeof *angles);
+    position *at = malloc(((size_t)n + 1) * sizeof *at);
+    uint8_t *classes = calloc((size_t)n + 1, 1);
+    omnid_status status = angles && at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
+    if (status == OMNID_OK) {
+        for (int i = 0; i < n; i++) {
+            int64_t p = layout_query_position(i, a->closers_at, a->timeline->parts);
+            at[i] = (position){p, p, p};
+        }
+        rotary_tables(angles, angles + size, e->model, at, n, a->view.delta);
+        status = row_set_upload(&e->memory, e->stream, r, n_tables, angles, angles + size, classes, err);
+    }
+    free(angles);
+    free(at);
+    free(classes);
+    return status == OMNID_OK ? engine_embed(e, r->x.data, a->ask.query.ids, n, err) : status;
+}
+
+/* The fork is complete: everything that is known before the first layer. */
+static omnid_status begin_layers(answer *a, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    const int n_layers = e->model->config.text.n_layers;
+    const page_view *v = &a->view;
+    a->listed_layers = a->ask.mode == OMNID_MODE_EAGER      ? n_layers
+                       : a->ask.mode == OMNID_MODE_DEFERRED ? n_layers / 2
+                                                            : 0;
+    double from_s = a->ask.last_s > 0 && v->n_pages ? v->pages[v->n_pages - 1]->end_s - a->ask.last_s : -1;
+    OMNID_TRY(page_view_upload(&e->memory, e->stream, &a->view, a->listed_layers, from_s, err));
+    describe_view(a);
+    place_query(a);
+    OMNID_TRY(answer_plan(a, v->n_keys, err));
+    e->ops->upload(e->stream, a->lists.data, v->keys, (size_t)v->n_keys * sizeof *v->keys);
+    OMNID_TRY(lay_out_own(a, err));
+    OMNID_TRY(lay_out_query(a, err));
+    a->layer = a->chunk = 0;
+    if (a->listed_layers == 0)
+        return answer_begin_own(a, err);
+    a->stage = ANSWER_LISTED;
+    return OMNID_OK;
+}
+
+static omnid_status begin(answer *a, omnid_error *err)
+{
+    omnid_timeline *tl = a->timeline;
+    omnid_engine *e = tl->engine;
+    a->timings.started_us = omnid_clock_us();
+    OMNID_TRY(page_view_take(&a->view, tl, tl->first, err));
+    if (a->now && a->now->index < tl->first + tl->n_window)
+        omnid_segment_destroy(&a->now); /* it has been closed and taken in since */
+    if (a->now) {
+        OMNID_TRY(ingest_begin(&e->open, tl, &a->now, &a->view, a->ask.mode, err));
+        a->stage = ANSWER_NOW;
+        return OMNID_OK;
+    }
+    if (a->view.n_pages == 0)
+        return omnid_fail(err, OMNID_EMPTY, "nothing has been seen or heard yet: the first segment takes two seconds");
+    return begin_layers(a, err);
+}
+
+static omnid_status take_open_segment(answer *a, omnid_slice *slice, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    OMNID_TRY(ingest_step(&e->open, slice, err));
+    if (slice->kind == OMNID_SLICE_ENCODE)
+        a->timings.encode_us += slice->end_us - slice->start_us;
+    slice->kind = OMNID_SLICE_QUESTION;
+    if (e->open.stage != INGEST_DONE)
+        return OMNID_OK;
+    page *p = e->open.page;
+    e->open.page = NULL;
+    a->timings.encoder_calls += p->report.encoder_calls;
+    a->timings.rows_prefilled += p->report.rows_prefilled;
+    ingest_abandon(&e->open);
+    OMNID_TRY(page_view_add(&e->memory, &a->view, p, err));
+    return begin_layers(a, err);
+}
+
+/* The query's rows through one layer over the pages' keys. */
+static omnid_status step_listed(answer *a, omnid_slice *slice, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    row_set *r = &a->query;
+    int l = a->layer, c = a->chunk;
+    decoder_sources src = {.prefix = &a->timeline->prefix_kv.layers[l],
+                           .pages = page_view_table(&a->view, l),
+                           .keys = answer_list(a, l),
+                           .own = &a->own.layers[l]};
+    r->set = l;
+    slice->layer = l;
+    slice->n_rows = row_set_chunk_rows(r, c);
+    a->timings.rows_prefilled += slice->n_rows;
+    const kernels_counts *counts = row_set_counts(r, l, c);
+    a->layers[l].kv_rows_prefill = counts->n_prefix + counts->n_keys + counts->own_first + counts->n_rows;
+    decoder_layer_run(&e->decoder, l, r, c, &src);
+    OMNID_TRY(answer_score(a, r, c, r->first[c], &src, err));
+    if (++a->chunk < r->n_chunks)
+        return kernels_stream_status(e->stream, err);
+    OMNID_TRY(answer_select(a, r, err));
+    a->chunk = 0;
+    if (++a->layer < a->listed_layers)
+        return kernels_stream_status(e->stream, err);
+    if (a->layer < e->model->config.text.n_layers)
+        return answer_begin_own(a, err);
+    a->stage = ANSWER_HEAD;
+    return kernels_stream_status(e->stream, err);
+}
+
+static omnid_status run_head(answer *a, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    const text_config *c = &e->model->config.text;
+    const row_set *r = a->listed_layers == c->n_layers ? &a->query : &a->own_rows;
+    OMNID_TRY(buffer_reserve(&e->memory, &a->logits, (size_t)c->vocabulary * sizeof(float), err));
+    tensor x = tensor_2d((float *)r->x.data + (int64_t)(r->n_rows - 1) * c->hidden, KERNELS_F32, 1, c->hidden);
+    tensor logits = buffer_2d(&a->logits, KERNELS_F32, 1, c->vocabulary);
+    decoder_head(&e->decoder, &logits, &x);
+    OMNID_TRY(kernels_stream_status(e->stream, err));
+    a->stage = ANSWER_DECODE;
+    return answer_take_logits(a, &logits, err);
+}
+
+omnid_status answer_step(answer *a, omnid_slice *slice, omnid_error *err)
+{
+    omnid_status status = OMNID_OK;
+    bool open = a->stage == ANSWER_NOW;
+    slice->kind = OMNID_SLICE_QUESTION;
+    slice->timeline = a->timeline;
+    slice->segment = slice->layer = -1;
+    slice->n_rows = 0;
+    int64_t start = omnid_clock_us();
+    switch (a->stage) {
+    case ANSWER_QUEUED:
+        status = begin(a, err);
+        break;
+    case ANSWER_NOW:
+        status = take_open_segment(a, slice, err);
+        break;
+    case ANSWER_LISTED:
+        status = step_listed(a, slice, err);
+        break;
+    case ANSWER_OWN:
+        status = answer_step_own(a, slice, err);
+        break;
+    case ANSWER_HEAD:
+        status = run_head(a, err);
+        break;
+    case ANSWER_DECODE:
+    case ANSWER_DONE:
+        break;
+    }
+    slice->answer = a->id;
+    slice->start_us = start;
+    slice->end_us = omnid_clock_us();
+    if (!open)
+        a->timings.prefill_us += slice->end_us - start;
+    return status;
+}

@@ -1,0 +1,103 @@
+/* question_prune.c: the schedule of one question: how many tokens enter each layer, their scores, who leaves. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine.h"
+
+omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    const int n_layers = e->model->config.text.n_layers;
+    int first_prune = a->ask.first_prune;
+    if (a->ask.mode == OMNID_MODE_DEFERRED && first_prune < a->listed_layers - 1)
+        first_prune = a->listed_layers - 1;
+    retention_plan plan = a->ask.plan;
+    plan.prune = plan.prune && a->ask.policy->prunes;
+    retention_counts(&plan, n_0, first_prune, a->n, a->k);
+    int64_t list = 0, scores = 0;
+    for (int l = 0; l < n_layers; l++) {
+        a->list_of[l] = list;
+        bool own_next = l + 1 == a->listed_layers && l + 1 < n_layers; /* there the same tokens get other rows */
+        list += a->k[l] > 0 || own_next ? a->n[l] : 0;
+        bool needed = l >= plan.tds_start || (a->k[l] > 0 && a->ask.policy->uses_scores);
+        a->scores_of[l] = needed ? scores : -1;
+        scores += needed ? a->n[l] : 0;
+    }
+    double *sum = realloc(a->S_sum, ((size_t)n_0 + 1) * sizeof *sum);
+    if (!sum)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for the scores of %lld tokens", (long long)n_0);
+    a->S_sum = sum;
+    size_t n_lists = (size_t)(a->list_of[n_layers - 1] + a->n[n_layers - 1]) + 1;
+    OMNID_TRY(buffer_reserve(&e->memory, &a->lists, n_lists * sizeof(kernels_key), err));
+    OMNID_TRY(buffer_reserve(&e->memory, &a->S, ((size_t)scores + 1) * sizeof(float), err));
+    return buffer_reserve(&e->memory, &a->rows, ((size_t)n_0 + (size_t)a->ask.query.n + 1) * sizeof(int32_t), err);
+}
+
+void answer_fill_counts(const answer *a, int layer, int query_row, kernels_counts *c)
+{
+    int first = a->ask.first_score_row - query_row;
+    c->n_prefix = a->timeline->prefix_ids.n;
+    c->n_score = (int32_t)a->n[layer];
+    c->k_leave = (int32_t)a->k[layer];
+    c->tds = layer >= a->ask.plan.tds_start;
+    c->c_last = a->c_last;
+    c->lambda = (float)a->ask.plan.lambda;
+    c->first_score_row = first < 0 ? 0 : first < c->n_rows ? first : c->n_rows;
+}
+
+/* A question of more rows than a slice: the chunks' means, weighted by their rows, add up on the host. */
+static omnid_status add_chunk(answer *a, row_set *r, int chunk, int n_scored, tensor *S, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    int64_t n = a->n[a->layer];
+    int total = a->ask.query.n - a->ask.first_score_row;
+    float *part = malloc(((size_t)n + 1) * sizeof *part);
+    if (!part)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for the scores of %lld tokens", (long long)n);
+    e->ops->download(e->stream, part, S->data, (size_t)n * sizeof *part);
+    for (int64_t i = 0; i < n; i++)
+        a->S_sum[i] += (double)part[i] * n_scored / total;
+    for (int64_t i = 0; i < n; i++)
+        part[i] = (float)a->S_sum[i];
+    if (chunk == r->n_chunks - 1)
+        e->ops->upload(e->stream, S->data, part, (size_t)n * sizeof *part);
+    free(part);
+    return kernels_stream_status(e->stream, err);
+}
+
+omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, const decoder_sources *src, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    const kernels_counts *c = row_set_counts(r, r->set, chunk);
+    int n_scored = c->n_rows - c->first_score_row, total = a->ask.query.n - a->ask.first_score_row;
+    if (a->scores_of[a->layer] < 0 || n_scored <= 0 || query_row + c->n_rows <= 0 || a->n[a->layer] == 0)
+        return OMNID_OK;
+    tensor S = tensor_1d((float *)a->S.data + a->scores_of[a->layer], KERNELS_F32, a->n[a->layer]);
+    decoder_score(&e->decoder, &S, r, chunk, src, answer_list(a, a->layer));
+    if (n_scored == total)
+        return kernels_stream_status(e->stream, err);
+    if (query_row + c->first_score_row <= a->ask.first_score_row)
+        memset(a->S_sum, 0, (size_t)a->n[a->layer] * sizeof *a->S_sum);
+    return add_chunk(a, r, chunk, n_scored, &S, err);
+}
+
+omnid_status answer_select(answer *a, const row_set *r, omnid_error *err)
+{
+    omnid_engine *e = a->timeline->engine;
+    int l = a->layer, last = r->n_chunks - 1;
+    if (a->k[l] == 0)
+        return OMNID_OK;
+    tensor S = tensor_1d((float *)a->S.data + (a->scores_of[l] < 0 ? 0 : a->scores_of[l]), KERNELS_F32, a->n[l]);
+    tensor kept = tensor_1d(a->rows.data, KERNELS_I32, a->n[l] - a->k[l]);
+    prune_call call = {.stream = e->stream,
+                       .layer = l,
+                       .seed = a->ask.seed,
+                       .in = answer_list(a, l),
+                       .S = a->scores_of[l] < 0 ? NULL : &S,
+                       .counts = (const kernels_counts *)r->counts.data + r->set * r->n_chunks + last,
+                       .n = (int)a->n[l],
+                       .k = (int)a->k[l],
+                       .out = answer_list(a, l + 1),
+                       .kept = &kept};
+    return a->ask.policy->leave(&call, err);
+}
