@@ -12,13 +12,13 @@ enum { GUARD = 64 };
 static uint64_t random_state = 1;
 
 /* Tests ask for more memory than there is: a sanitizer's malloc then has to return NULL as malloc does. */
-const char *__asan_default_options(void);
+OMNID_API const char *__asan_default_options(void);
 const char *__asan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
 
-const char *__tsan_default_options(void);
+OMNID_API const char *__tsan_default_options(void);
 const char *__tsan_default_options(void)
 {
     return "allocator_may_return_null=1";
