@@ -81,7 +81,7 @@ static void test_mel(void **state)
     assert_int_equal(json_array_size(json_object_get(index, "mel")), 3);
     json_array_foreach(json_object_get(index, "mel"), i, entry)
     {
-        int n_samples;
+        int n_samples = 0;
         size_t n;
         const char *file = json_string_value(json_object_get(entry, "file"));
         bool whole = strcmp(json_string_value(json_object_get(entry, "reference")), "clip") == 0;
