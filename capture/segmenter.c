@@ -178,7 +178,7 @@ static int64_t place_block(segmenter *s, int64_t t_us)
 {
     int64_t at = position_at(t_us);
     int64_t error = at - s->position;
-    bool overlaps = s->placed && error < -SEGMENTER_SLACK;
+    bool overlaps = s->placed && (error < -SEGMENTER_SLACK || (s->overlapping && error < 0)); /* to its very end */
     if (s->placed && error > SEGMENTER_SLACK)
         s->stats.n_sound_gaps++;
     else if (overlaps)
@@ -189,12 +189,17 @@ static int64_t place_block(segmenter *s, int64_t t_us)
     return at;
 }
 
-static void write_sample(segmenter *s, int64_t at, float x)
+/* Writes n samples from position `at` on; all of it lies within the ring's six segments. */
+static void write_samples(segmenter *s, int64_t at, const float *x, int64_t n)
 {
-    if (isnan(x))
-        return;
-    s->samples[at % N_RING] = fminf(1.0f, fmaxf(-1.0f, x));
-    s->present[at % N_RING] = 1;
+    int64_t slot = at % N_RING;
+    for (int64_t i = 0; i < n; i++) {
+        if (!isnan(x[i])) {
+            s->samples[slot] = fminf(1.0f, fmaxf(-1.0f, x[i]));
+            s->present[slot] = 1;
+        }
+        slot = slot + 1 == N_RING ? 0 : slot + 1;
+    }
 }
 
 omnid_status segmenter_put_sound(segmenter *s, int64_t t_us, const float *samples, int n)
@@ -205,20 +210,20 @@ omnid_status segmenter_put_sound(segmenter *s, int64_t t_us, const float *sample
     t_us -= s->t0_us;
     int64_t first = s->index * CAPTURE_SAMPLES, end = first + N_RING;
     if (!s->p.clocked && position_at(t_us) + n + SEGMENTER_SLACK > end) {
-        s->seen_us = t_us;
+        s->seen_us = t_us; /* makes the open segment ready */
         return OMNID_AGAIN;
     }
     int64_t at = place_block(s, t_us);
-    if (s->position > first) /* an overlap: what is there stays */
-        first = s->position;
-    for (int i = 0; i < n; i++) {
-        if (at + i >= first && at + i < end)
-            write_sample(s, at + i, samples[i]);
-        else if (at + i >= 0)
-            s->stats.n_dropped_samples++; /* before T0 nothing is lost */
-    }
-    if (at + n > s->position)
-        s->position = at + n < end ? at + n : end;
+    int64_t from = s->position > first ? s->position : first; /* of an overlap the older samples stay */
+    from = from > at ? from : at;
+    int64_t to = at + n < end ? at + n : end;
+    if (from < to)
+        write_samples(s, from, samples + (from - at), to - from);
+    s->stats.n_dropped_samples += n - (from < to ? to - from : 0);
+    if (at < 0) /* before T0 nothing is lost */
+        s->stats.n_dropped_samples -= -at < n ? -at : n;
+    if (to > s->position)
+        s->position = to;
     s->placed = true;
     int64_t seen_us = s->position * 125 / 2;
     if (seen_us > s->seen_us)
@@ -357,19 +362,26 @@ static void set_frames(owned_segment *o, picture *frames[CAPTURE_FRAMES], int n)
     }
 }
 
+static int count_present(const segmenter *s, int64_t from, int n)
+{
+    int n_present = 0;
+    for (int i = 0; i < n; i++)
+        n_present += s->present[(from + i) % N_RING];
+    return n_present;
+}
+
 /* Copies n samples from the open segment's start; no sound at all when none of its own 2 s was heard. */
 static void set_samples(const segmenter *s, owned_segment *o, int n)
 {
     int64_t first = s->index * CAPTURE_SAMPLES;
-    int n_present = 0, n_own = 0;
-    for (int i = 0; i < n; i++) {
-        o->samples[i] = s->samples[(first + i) % N_RING];
-        n_present += s->present[(first + i) % N_RING];
-        if (i + 1 == CAPTURE_SAMPLES || (i + 1 == n && n < CAPTURE_SAMPLES))
-            n_own = n_present;
-    }
-    if (!n_own)
+    int n_own = n < CAPTURE_SAMPLES ? n : CAPTURE_SAMPLES;
+    int n_present = count_present(s, first, n_own);
+    if (!n_present)
         return;
+    memcpy(o->samples, s->samples + first % N_RING, (size_t)n_own * sizeof *o->samples); /* a segment never wraps */
+    for (int i = n_own; i < n; i++)
+        o->samples[i] = s->samples[(first + i) % N_RING];
+    n_present += count_present(s, first + n_own, n - n_own);
     o->seg.samples = o->samples;
     o->seg.n_samples = n;
     o->seg.n_samples_missing = n - n_present;
