@@ -234,7 +234,8 @@ def make_resize(out):
         src = inputs.make_frames(900 + i, 1, sh, sw)[0]
         src[::7, :, 1] = 255                       # thin lines and a checkerboard: overshoot and clipping
         src[:12, :12] = 255 * ((np.indices((12, 12)).sum(0) % 2)[..., None])
-        dst = np.asarray(Image.fromarray(src).resize((dw, dh), Image.BICUBIC))
+        # Two calls: rows first, whatever order a Pillow would choose (13 takes the cheaper), for both passes round and clip.
+        dst = np.asarray(Image.fromarray(src).resize((dw, sh), Image.BICUBIC).resize((dw, dh), Image.BICUBIC))
         index.append({"source": raw(folder, f"{i}_source", src), "result": raw(folder, f"{i}_result", dst)})
     make_model.write_json(os.path.join(folder, "index.json"), index)
 
@@ -254,12 +255,15 @@ def make_tokenizer(out):
 
 def main():
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("out"), ap.add_argument("--only", help="MODEL/CASE, front or tokenizer: make only this anew")
+    ap.add_argument("out"), ap.add_argument("--only", help="MODEL/CASE, front, resize or tokenizer: make only this anew")
     a = ap.parse_args()
     torch.set_grad_enabled(False), torch.set_num_threads(1)
     if a.only == "tokenizer":
         shutil.rmtree(os.path.join(a.out, "tokenizer"), ignore_errors=True)
         return make_tokenizer(a.out)
+    if a.only == "resize":
+        shutil.rmtree(os.path.join(a.out, "resize"), ignore_errors=True)
+        return make_resize(a.out)
     if a.only == "front":
         shutil.rmtree(os.path.join(a.out, "front"), ignore_errors=True)
         return make_front({m: Pair(os.path.join(a.out, m, "model")) for m in make_model.SHAPES}, a.out)
