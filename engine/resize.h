@@ -6,12 +6,11 @@
 
 enum { RESIZE_UNIT = 28 /* px a token's side */, RESIZE_MAX_SIDE = 16384 };
 
-/* Size of a frame of width x height after resizing, sides multiples of 28, deterministic:
- *   1. candidates: all sides (28 a, 28 b) with 28 a <= width, 28 b <= height and their product <= max_pixels;
- *   2. error of a candidate = |ln((a / b) / (width / height))|; a candidate is dominated by one of larger area and no
- *      larger error; among the others the one with the largest area * e^(-4 error) is taken; ties: the larger a.
- * 640 x 480 at 336 * 336 gives 392 x 280; a frame that fits and is a multiple of 28 keeps its size.
- * SHAPE: a side below 28 px or above RESIZE_MAX_SIDE, or max_pixels < 784. */
+/* Size of a frame of width x height after resizing: sides (28 a, 28 b) no longer than the frame's, at most max_pixels in all.
+ * The ideal is the frame's own shape, shrunk by s = min(1, sqrt(max_pixels / (width height))); of all sides allowed the one
+ * nearest to it in both is taken: least |ln(28 a / (s width))| + |ln(28 b / (s height))|; equally near: the larger area,
+ * then the wider. 640 x 480 at 336 * 336 gives 392 x 280; multiples of 28 that fit keep their size.
+ * SHAPE: a side below 28 px or above RESIZE_MAX_SIDE. ARGUMENT: max_pixels < 784. */
 omnid_status resize_target(int width, int height, int max_pixels, int *out_width, int *out_height, omnid_error *err);
 
 /* out [out_height][out_width][3] = rgb [height] rows `stride` bytes apart, resampled (a = -0.5, support widened when
