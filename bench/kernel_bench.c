@@ -393,6 +393,7 @@ int main(int argc, char **argv)
         b.rows = i;
         report(&b, encoder_names[i], run_encoder, 4.0 * e->heads * e->head_dim * e->n * e->span, 0);
     }
-    report_linear(&b);
+    if (argc <= 4)
+        report_linear(&b);
     return 0;
 }

@@ -108,7 +108,7 @@ void blocks_finish(blocks_plan *plan)
 
 size_t blocks_load_size(int head_dim)
 {
-    return (size_t)PANEL_KEYS * (size_t)(head_dim + 1);
+    return panel_values_size(head_dim); /* keys need no more */
 }
 
 /* One row of head_dim numbers as float32. */
@@ -139,7 +139,7 @@ static panel_block blocks_load_pairs(const blocks_block *block, const kernels_at
                                      float *v)
 {
     int depth = (a->head_dim + 1) / 2;
-    panel_block out = {.k = k, .k_stride = depth, .v = v, .v_stride = a->head_dim, .n = block->n};
+    panel_block out = {.k = k, .k_stride = depth, .v = v, .n = block->n, .n_packed = block->n};
     if (!block->keys && a->head_dim % 2 == 0)
         out.k = KEY_AT(0);
     else
@@ -148,8 +148,7 @@ static panel_block blocks_load_pairs(const blocks_block *block, const kernels_at
             memcpy(k + (int64_t)i * depth, KEY_AT(i), (size_t)a->head_dim * sizeof(uint16_t));
         }
     for (int i = 0; v && i < block->n; i += 2)
-        panel_pair_rows(v + (int64_t)(i / 2) * a->head_dim, VALUE_AT(i), i + 1 < block->n ? VALUE_AT(i + 1) : NULL,
-                        a->head_dim);
+        panel_pack_pairs(v, VALUE_AT(i), i + 1 < block->n ? VALUE_AT(i + 1) : NULL, i, block->n, a->head_dim);
     return out;
 }
 
@@ -158,16 +157,17 @@ panel_block blocks_load(const blocks_block *block, const kernels_attention *a, i
 {
     if (ops->pairs)
         return blocks_load_pairs(block, a, kv_head, k, v);
-    panel_block out = {.k = k, .k_stride = a->head_dim, .v = v, .v_stride = a->head_dim, .n = block->n};
-    if (!block->keys && a->dtype == KERNELS_F32) {
+    panel_block out = {.k = k, .k_stride = a->head_dim, .v = v, .n = block->n, .n_packed = block->n};
+    bool in_place = !block->keys && a->dtype == KERNELS_F32;
+    if (in_place)
         out.k = KEY_AT(0);
-        out.v = VALUE_AT(0);
-        return out;
-    }
-    for (int i = 0; i < block->n; i++)
+    for (int i = 0; !in_place && i < block->n; i++)
         blocks_row(k + (int64_t)i * a->head_dim, KEY_AT(i), a->dtype, a->head_dim);
     for (int i = 0; v && i < block->n; i++)
-        blocks_row(v + (int64_t)i * a->head_dim, VALUE_AT(i), a->dtype, a->head_dim);
+        if (a->dtype == KERNELS_F32)
+            panel_pack_f32(v, VALUE_AT(i), i, block->n, a->head_dim);
+        else
+            panel_pack_bf16(v, VALUE_AT(i), i, block->n, a->head_dim);
     return out;
 }
 

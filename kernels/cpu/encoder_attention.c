@@ -66,11 +66,12 @@ static const char *encoder_row(const encoder_job *job, int64_t row, int part, in
 static panel_block encoder_load(const encoder_job *job, int64_t first, int n, int head, float *k, float *v)
 {
     int hd = job->head_dim, depth = job->ops->pairs ? (hd + 1) / 2 : hd;
-    panel_block b = {.k = k, .k_stride = depth, .v = v, .v_stride = hd, .n = n};
+    panel_block b = {.k = k, .k_stride = depth, .v = v, .n = n, .n_packed = n};
     if (job->qkv->dtype == KERNELS_F32) {
         b.k = (const float *)encoder_row(job, first, 1, head);
-        b.v = (const float *)encoder_row(job, first, 2, head);
-        b.k_stride = b.v_stride = job->qkv->stride;
+        b.k_stride = job->qkv->stride;
+        for (int i = 0; v && i < n; i++)
+            panel_pack_f32(v, (const float *)encoder_row(job, first + i, 2, head), i, n, hd);
         return b;
     }
     for (int i = 0; i < n; i++) {
@@ -83,15 +84,13 @@ static panel_block encoder_load(const encoder_job *job, int64_t first, int n, in
                 k[(int64_t)i * hd + d] = f32_from_bf16(from[d]);
         }
     }
-    int step = job->ops->pairs ? 2 : 1;
-    for (int i = 0; v && i < n; i += step) {
+    for (int i = 0; v && i < n; i += job->ops->pairs ? 2 : 1) {
         const uint16_t *lo = (const uint16_t *)encoder_row(job, first + i, 2, head);
-        if (step == 1)
-            for (int d = 0; d < hd; d++)
-                v[(int64_t)i * hd + d] = f32_from_bf16(lo[d]);
+        const uint16_t *hi = i + 1 < n ? (const uint16_t *)encoder_row(job, first + i + 1, 2, head) : NULL;
+        if (job->ops->pairs)
+            panel_pack_pairs(v, lo, hi, i, n, hd);
         else
-            panel_pair_rows(v + (int64_t)(i / 2) * hd, lo,
-                            i + 1 < n ? (const uint16_t *)encoder_row(job, first + i + 1, 2, head) : NULL, hd);
+            panel_pack_bf16(v, lo, i, n, hd);
     }
     return b;
 }

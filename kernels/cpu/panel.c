@@ -2,6 +2,7 @@
 #include "kernels/cpu/panel.h"
 
 #include <stddef.h>
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -163,8 +164,32 @@ const panel_ops *panel_for(kernels_dtype dtype)
     return pairs ? pairs : panel_choose(false);
 }
 
-void panel_pair_rows(float *to, const uint16_t *lo, const uint16_t *hi, int head_dim)
+size_t panel_values_size(int head_dim)
 {
-    for (int d = 0; d < head_dim; d++)
-        to[d] = number_from_bits(lo[d] | (hi ? (uint32_t)hi[d] << 16 : 0));
+    return (size_t)PANEL_KEYS * (size_t)((head_dim + PANEL_PACK - 1) / PANEL_PACK * PANEL_PACK);
+}
+
+void panel_pack_f32(float *to, const float *row, int i, int n, int head_dim)
+{
+    int d = 0;
+    for (; d + PANEL_PACK <= head_dim; d += PANEL_PACK)
+        memcpy(to + (int64_t)d * n + i * PANEL_PACK, row + d, PANEL_PACK * sizeof *to);
+    for (int j = 0; d + j < head_dim; j++)
+        to[(int64_t)d * n + i * PANEL_PACK + j] = row[d + j];
+}
+
+void panel_pack_bf16(float *to, const uint16_t *row, int i, int n, int head_dim)
+{
+    for (int d = 0; d < head_dim; d += PANEL_PACK)
+        for (int j = 0; j < PANEL_PACK && d + j < head_dim; j++)
+            to[(int64_t)d * n + i * PANEL_PACK + j] = f32_from_bf16(row[d + j]);
+}
+
+void panel_pack_pairs(float *to, const uint16_t *lo, const uint16_t *hi, int i, int n, int head_dim)
+{
+    int n_pairs = (n + 1) / 2;
+    for (int d = 0; d < head_dim; d += PANEL_PACK)
+        for (int j = 0; j < PANEL_PACK && d + j < head_dim; j++)
+            to[(int64_t)d * n_pairs + i / 2 * PANEL_PACK + j] =
+                number_from_bits(lo[d + j] | (hi ? (uint32_t)hi[d + j] << 16 : 0));
 }

@@ -1,8 +1,9 @@
 /* panel.h: private to kernels/cpu: the two inner loops of attention, compiled once for each instruction set.
  *
  * A panel is a few dozen query columns kept side by side: column c of every array below belongs to one (query row, head).
- * Because the columns are the vector lanes, keys and values are read where they lie (row by row, one number spread over
- * the lanes) and need no packing, and the softmax over keys needs no sum across lanes.
+ * Because the columns are the vector lanes, keys are read where they lie (row by row, one number spread over the lanes) and
+ * the softmax over keys needs no sum across lanes. Values are packed PANEL_PACK numbers of a row at a time, once a block:
+ * the second product reads them down the keys, and rows a power of two apart would fall into a few sets of the cache.
  *
  *     scores  S [n keys][width] = K [n][head_dim] · Q [head_dim][width]
  *     output  O [head_dim][width] += Vᵀ [head_dim][n] · P [n][width]
@@ -18,8 +19,13 @@
 #include "kernels/kernels.h"
 #include "kernels/number.h"
 
-/* Keys in a block. The scratch of a step is [PANEL_KEYS][width] floats. */
-enum { PANEL_KEYS = 128, PANEL_VECTORS = 3 /* vectors of a full panel */, PANEL_LANES = 16 /* of the widest vector */ };
+/* Keys in a block; numbers of a value row that lie together. The scratch of a step is [PANEL_KEYS][width] floats. */
+enum {
+    PANEL_KEYS = 128,
+    PANEL_PACK = 8,
+    PANEL_VECTORS = 3 /* vectors of a full panel */,
+    PANEL_LANES = 16 /* of the widest vector */
+};
 
 /* State of one panel; width = vectors * lanes. Arrays 64-byte aligned. */
 typedef struct {
@@ -33,9 +39,9 @@ typedef struct {
 typedef struct {
     const float *k; /* [n] rows of head_dim */
     int64_t k_stride;
-    const float *v; /* [n] rows of head_dim; bf16 kernels: [(n + 1) / 2] rows of head_dim pairs */
-    int64_t v_stride;
-    int n;
+    const float *v; /* [⌈head_dim / PANEL_PACK⌉][n_packed][PANEL_PACK]; bf16 kernels: [⌈n_packed / 2⌉] rows of pairs */
+    int n;          /* the first n are used */
+    int n_packed;
 } panel_block;
 
 typedef struct {
@@ -59,7 +65,11 @@ const panel_ops *panel_choose(bool pairs);
 /* The one for keys of a dtype: bf16 products for bf16 keys where the processor has them. */
 const panel_ops *panel_for(kernels_dtype dtype);
 
-/* Two rows of bf16 values (hi may be NULL: zeros) as one row of pairs. */
-void panel_pair_rows(float *to, const uint16_t *lo, const uint16_t *hi, int head_dim);
+/* Floats that the packed values of a block take. */
+size_t panel_values_size(int head_dim);
+/* Packs row i of n values (pairs: rows i and i + 1, hi NULL = zeros) into `to`. */
+void panel_pack_f32(float *to, const float *row, int i, int n, int head_dim);
+void panel_pack_bf16(float *to, const uint16_t *row, int i, int n, int head_dim);
+void panel_pack_pairs(float *to, const uint16_t *lo, const uint16_t *hi, int i, int n, int head_dim);
 
 #endif

@@ -53,24 +53,26 @@ PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a
     }
 }
 
-/* All rows of a product, the last few one tile of 1, 2 or 4 rows at a time. */
-PANEL_FN void PANEL(product)(const int nv, float *c, int n, const float *a, int64_t row, int64_t step, const float *b,
-                             int depth, const VEC *scale)
+/* All n rows of a product, the last few one tile of 4, 2 or 1 rows at a time. Row r begins at a + OFFSET(r): packed
+ * values have `row` rows of PANEL_PACK together, keys have rows of their own, `row` apart. */
+#define OFFSET(r) (packed ? (int64_t)((r) / PANEL_PACK * PANEL_PACK) * row + (r) % PANEL_PACK : (r)*row)
+PANEL_FN void PANEL(product)(const int nv, float *c, int n, const float *a, const bool packed, int64_t row,
+                             const float *b, int depth, const VEC *scale)
 {
-    const int64_t width = (int64_t)nv * LANES;
+    const int64_t width = (int64_t)nv * LANES, step = packed ? PANEL_PACK : 1, next = packed ? 1 : row;
     int r = 0;
     for (; r + PANEL_ROWS <= n; r += PANEL_ROWS)
-        PANEL(tile)(PANEL_ROWS, nv, c + r * width, a + r * row, row, step, b, depth, scale);
+        PANEL(tile)(PANEL_ROWS, nv, c + r * width, a + OFFSET(r), next, step, b, depth, scale);
     if (PANEL_ROWS > 4 && r + 4 <= n) {
-        PANEL(tile)(4, nv, c + r * width, a + r * row, row, step, b, depth, scale);
+        PANEL(tile)(4, nv, c + r * width, a + OFFSET(r), next, step, b, depth, scale);
         r += 4;
     }
     if (r + 2 <= n) {
-        PANEL(tile)(2, nv, c + r * width, a + r * row, row, step, b, depth, scale);
+        PANEL(tile)(2, nv, c + r * width, a + OFFSET(r), next, step, b, depth, scale);
         r += 2;
     }
     if (r < n)
-        PANEL(tile)(1, nv, c + r * width, a + r * row, row, step, b, depth, scale);
+        PANEL(tile)(1, nv, c + r * width, a + OFFSET(r), next, step, b, depth, scale);
 }
 
 PANEL_FN VEC PANEL(load)(const float *p)
@@ -110,7 +112,7 @@ PANEL_FN void PANEL(step_of)(const int nv, const panel *p, const panel_block *b,
                              const int32_t *limit, float *s)
 {
     const int depth = PANEL_PAIRS ? (head_dim + 1) / 2 : head_dim;
-    PANEL(product)(nv, s, b->n, b->k, b->k_stride, 1, p->q, depth, NULL);
+    PANEL(product)(nv, s, b->n, b->k, false, b->k_stride, p->q, depth, NULL);
     if (limit)
         PANEL(mask)(nv, s, b->n, limit);
     VEC rescale[PANEL_VECTORS];
@@ -130,19 +132,20 @@ PANEL_FN void PANEL(step_of)(const int nv, const panel *p, const panel_block *b,
         *l = *l * rescale[v] + sum;
         *(VEC *)(p->m + v * LANES) = m;
     }
-    int rows = b->n;
+    int rows = b->n, packed = b->n_packed;
 #if PANEL_PAIRS
     PANEL(pair_rows)(nv, s, b->n);
     rows = (b->n + 1) / 2;
+    packed = (b->n_packed + 1) / 2;
 #endif
-    PANEL(product)(nv, p->o, head_dim, b->v, 1, b->v_stride, s, rows, rescale);
+    PANEL(product)(nv, p->o, head_dim, b->v, true, packed, s, rows, rescale);
 }
 
 PANEL_FN void PANEL(weigh_of)(const int nv, const panel *p, const panel_block *b, int head_dim, float scale,
                               float *sums, float *s)
 {
     const int depth = PANEL_PAIRS ? (head_dim + 1) / 2 : head_dim;
-    PANEL(product)(nv, s, b->n, b->k, b->k_stride, 1, p->q, depth, NULL);
+    PANEL(product)(nv, s, b->n, b->k, false, b->k_stride, p->q, depth, NULL);
     for (int j = 0; j < b->n; j++) {
         VEC *sum = (VEC *)(sums + (int64_t)j * LANES);
         for (int v = 0; v < nv; v++) {
@@ -195,6 +198,7 @@ static const panel_ops PANEL(ops) = {PANEL_NAME,   LANES,       PANEL_PAIRS, PAN
 #undef VEC
 #undef IVEC
 #undef LANES
+#undef OFFSET
 #undef PANEL_FN
 #undef PANEL
 #undef PANEL_NAME

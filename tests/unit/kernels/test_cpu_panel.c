@@ -90,26 +90,34 @@ static operands operands_new(const panel_case *c, const panel_ops *ops)
     int depth = ops->pairs ? (c->hd + 1) / 2 : c->hd;
     operands o = {.q = memory((size_t)(depth * c->width)),
                   .k = memory((size_t)(MAX_BLOCKS * PANEL_KEYS * depth)),
-                  .v = memory((size_t)(MAX_BLOCKS * PANEL_KEYS * c->hd)),
+                  .v = memory(MAX_BLOCKS * panel_values_size(c->hd)),
                   .scratch = memory(PANEL_KEYS * MAX_WIDTH)};
     for (int i = 0; i < c->width; i++)
         for (int d = 0; d < depth; d++)
             o.q[d * c->width + i] =
                 ops->pairs ? pair(c->q[i][2 * d], 2 * d + 1 < c->hd ? c->q[i][2 * d + 1] : 0) : (float)c->q[i][d];
     for (int b = 0; b < MAX_BLOCKS; b++) {
-        float *k = o.k + b * PANEL_KEYS * depth, *v = o.v + b * PANEL_KEYS * c->hd;
+        float *k = o.k + b * PANEL_KEYS * depth, *v = o.v + (size_t)b * panel_values_size(c->hd);
         for (int j = 0; j < c->n[b]; j++) {
             const double *key = c->k[b * PANEL_KEYS + j];
             for (int d = 0; d < depth; d++)
                 k[j * depth + d] =
                     ops->pairs ? pair(key[2 * d], 2 * d + 1 < c->hd ? key[2 * d + 1] : 0) : (float)key[d];
-            for (int d = 0; d < c->hd && !ops->pairs; d++)
-                v[j * c->hd + d] = (float)c->v[b * PANEL_KEYS + j][d];
-            for (int d = 0; d < c->hd && ops->pairs && j % 2 == 0; d++)
-                v[j / 2 * c->hd + d] =
-                    pair(c->v[b * PANEL_KEYS + j][d], j + 1 < c->n[b] ? c->v[b * PANEL_KEYS + j + 1][d] : 0);
+            uint16_t lo[MAX_HD], hi[MAX_HD];
+            float row[MAX_HD];
+            for (int d = 0; d < c->hd; d++) {
+                row[d] = (float)c->v[b * PANEL_KEYS + j][d];
+                lo[d] = bf16_from_f32(row[d]);
+                hi[d] = j + 1 < c->n[b] ? bf16_from_f32((float)c->v[b * PANEL_KEYS + j + 1][d]) : 0;
+            }
+            if (!ops->pairs && j % 2)
+                panel_pack_f32(v, row, j, c->n[b], c->hd);
+            else if (!ops->pairs)
+                panel_pack_bf16(v, lo, j, c->n[b], c->hd);
+            else if (j % 2 == 0)
+                panel_pack_pairs(v, lo, j + 1 < c->n[b] ? hi : NULL, j, c->n[b], c->hd);
         }
-        o.blocks[b] = (panel_block){k, depth, v, c->hd, c->n[b]};
+        o.blocks[b] = (panel_block){k, depth, v, c->n[b], c->n[b]};
     }
     o.p = (panel){c->width / ops->lanes, o.q, memory((size_t)(c->hd * c->width)), memory(MAX_WIDTH), memory(MAX_WIDTH)};
     return o;
