@@ -54,6 +54,7 @@ typedef struct {
 } source_event;
 
 struct omnid_capture {
+    atomic_int n_refs; /* the owner and each reader: one that hangs frees what it used when it comes back at last */
     capture_params p;
     atomic_bool stop;
     pthread_mutex_t lock;
@@ -111,11 +112,11 @@ static bool stopping(const omnid_capture *c)
 static void set_state(omnid_capture *c, int which, capture_state state, const char *message)
 {
     capture_source_status *s = &c->streams[which].status;
+    if (message)
+        snprintf(s->message, sizeof s->message, "%s", message);
     if (s->state == CAPTURE_OFF || s->state == state)
         return;
     s->state = state;
-    if (message)
-        snprintf(s->message, sizeof s->message, "%s", message);
     int i = c->n_events < N_EVENTS ? c->n_events++ : N_EVENTS - 1; /* the newest state is what counts */
     c->events[i] = (source_event){.video = which == VIDEO, .state = state};
     snprintf(c->events[i].message, sizeof c->events[i].message, "%s", message ? message : "");
@@ -309,9 +310,8 @@ static void back_off(reader *r, int64_t *wait_us, const omnid_error *err)
     *wait_us = *wait_us * 2 < BACKOFF_MAX_US ? *wait_us * 2 : BACKOFF_MAX_US;
 }
 
-static void *run_reader(void *arg)
+static void live(reader *r)
 {
-    reader *r = arg;
     pthread_setname_np(pthread_self(), r->video ? "capture-video" : "capture-audio");
     int64_t wait_us = BACKOFF_MIN_US;
     while (!stopping(r->c)) {
@@ -332,6 +332,25 @@ static void *run_reader(void *arg)
             wait_us = BACKOFF_MIN_US;
         back_off(r, &wait_us, &err);
     }
+}
+
+static void release_capture(omnid_capture *c)
+{
+    if (atomic_fetch_sub(&c->n_refs, 1) != 1)
+        return;
+    segmenter_destroy(&c->seg);
+    for (int i = 0; i < N_READERS; i++)
+        free(c->readers[i].uri);
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+static void *run_reader(void *arg)
+{
+    reader *r = arg;
+    live(r);
+    release_capture(r->c);
     return NULL;
 }
 
@@ -421,9 +440,8 @@ static omnid_status add_readers(omnid_capture *c, omnid_error *err)
     return OMNID_OK;
 }
 
-static omnid_status launch(omnid_capture *c, pthread_t *thread, void *(*run)(void *), void *arg, omnid_error *err)
+static omnid_status launch(pthread_t *thread, void *(*run)(void *), void *arg, omnid_error *err)
 {
-    (void)c;
     int error = pthread_create(thread, NULL, run, arg);
     return error ? omnid_fail(err, OMNID_NOMEM, "a camera's thread does not start: %s", strerror(error)) : OMNID_OK;
 }
@@ -432,8 +450,12 @@ static omnid_status launch(omnid_capture *c, pthread_t *thread, void *(*run)(voi
 static omnid_status open_all(omnid_capture *c, omnid_error *err)
 {
     for (int i = 0; i < c->n_readers; i++) {
-        OMNID_TRY(launch(c, &c->readers[i].thread, run_reader, &c->readers[i], err));
-        c->readers[i].launched = true;
+        atomic_fetch_add(&c->n_refs, 1);
+        c->readers[i].launched = !launch(&c->readers[i].thread, run_reader, &c->readers[i], err);
+        if (!c->readers[i].launched) {
+            atomic_fetch_sub(&c->n_refs, 1);
+            return OMNID_NOMEM;
+        }
     }
     omnid_status status = OMNID_OK;
     pthread_mutex_lock(&c->lock);
@@ -482,7 +504,7 @@ static omnid_status begin(omnid_capture *c, omnid_error *err)
     segmenter_params p = find_streams(c);
     omnid_status status = segmenter_create(&c->seg, &p, err);
     if (status == OMNID_OK)
-        status = launch(c, &c->cutter, run_cutter, c, err);
+        status = launch(&c->cutter, run_cutter, c, err);
     c->cutting = status == OMNID_OK;
     c->wall_start_us = omnid_wall_us();
     pthread_cond_broadcast(&c->changed);
@@ -497,6 +519,7 @@ omnid_status omnid_capture_start(omnid_capture **out, const capture_params *p, o
     if (!c)
         return omnid_fail(err, OMNID_NOMEM, "out of memory for a camera");
     c->p = *p;
+    atomic_init(&c->n_refs, 1);
     atomic_init(&c->stop, false);
     pthread_mutex_init(&c->lock, NULL);
     pthread_condattr_t monotonic;
@@ -512,18 +535,17 @@ omnid_status omnid_capture_start(omnid_capture **out, const capture_params *p, o
 }
 
 /* Joins a reader unless its source hangs until the deadline. */
-static bool join_reader(reader *r, int64_t until_us)
+static void join_reader(reader *r, int64_t until_us)
 {
     if (!r->launched)
-        return true;
+        return;
     int64_t wall_us =
         omnid_wall_us() + until_us - omnid_clock_us(); /* pthread_timedjoin_np knows CLOCK_REALTIME only */
     struct timespec until = {wall_us / 1000000, wall_us % 1000000 * 1000};
     if (!pthread_timedjoin_np(r->thread, NULL, &until))
-        return true;
+        return;
     omnid_log(OMNID_LOG_ERROR, "%s: does not stop within 2 s; its thread is left behind", r->uri);
     pthread_detach(r->thread);
-    return false;
 }
 
 void omnid_capture_stop(omnid_capture **out)
@@ -539,17 +561,9 @@ void omnid_capture_stop(omnid_capture **out)
     pthread_mutex_unlock(&c->lock);
     if (c->cutting)
         pthread_join(c->cutter, NULL);
-    bool joined = true;
     for (int i = 0; i < c->n_readers; i++)
-        joined = join_reader(&c->readers[i], until_us) && joined;
-    if (!joined)
-        return; /* the thread left behind still uses c */
-    segmenter_destroy(&c->seg);
-    for (int i = 0; i < N_READERS; i++)
-        free(c->readers[i].uri);
-    pthread_cond_destroy(&c->changed);
-    pthread_mutex_destroy(&c->lock);
-    free(c);
+        join_reader(&c->readers[i], until_us);
+    release_capture(c);
 }
 
 /* ---- questions from any thread ---- */
