@@ -56,8 +56,8 @@ PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a
 /* All n rows of a product, the last few one tile of 4, 2 or 1 rows at a time. Row r begins at a + OFFSET(r): packed
  * values have `row` rows of PANEL_PACK together, keys have rows of their own, `row` apart. */
 #define OFFSET(r) (packed ? (int64_t)((r) / PANEL_PACK * PANEL_PACK) * row + (r) % PANEL_PACK : (r)*row)
-PANEL_FN void PANEL(product)(const int nv, float *c, int n, const float *a, const bool packed, int64_t row,
-                             const float *b, int depth, const VEC *scale)
+PANEL_FN void PANEL(product_of)(const int nv, float *c, int n, const float *a, const bool packed, int64_t row,
+                                const float *b, int depth, const VEC *scale)
 {
     const int64_t width = (int64_t)nv * LANES, step = packed ? PANEL_PACK : 1, next = packed ? 1 : row;
     int r = 0;
@@ -73,6 +73,22 @@ PANEL_FN void PANEL(product)(const int nv, float *c, int n, const float *a, cons
     }
     if (r < n)
         PANEL(tile)(1, nv, c + r * width, a + OFFSET(r), next, step, b, depth, scale);
+}
+
+/* Calls, not inlined: the constants of a caller's loops would push a tile's sums out of the registers. */
+static __attribute__((noinline)) PANEL_TARGET void PANEL(product)(const int nv, float *c, int n, const float *a,
+                                                                  const bool packed, int64_t row, const float *b,
+                                                                  int depth, const VEC *scale)
+{
+    if (nv == 3)
+        packed ? PANEL(product_of)(3, c, n, a, true, row, b, depth, scale)
+               : PANEL(product_of)(3, c, n, a, false, row, b, depth, NULL);
+    else if (nv == 2)
+        packed ? PANEL(product_of)(2, c, n, a, true, row, b, depth, scale)
+               : PANEL(product_of)(2, c, n, a, false, row, b, depth, NULL);
+    else
+        packed ? PANEL(product_of)(1, c, n, a, true, row, b, depth, scale)
+               : PANEL(product_of)(1, c, n, a, false, row, b, depth, NULL);
 }
 
 PANEL_FN VEC PANEL(load)(const float *p)
