@@ -37,7 +37,7 @@ void *golden_read(const char *path, size_t *n)
 json_t *golden_json(const char *path)
 {
     json_error_t error;
-    json_t *value = json_load_file(path, 0, &error);
+    json_t *value = json_load_file(path, JSON_ALLOW_NUL, &error);
     if (value == NULL)
         fail_msg("%s: %s (line %d)", path, error.text, error.line);
     return value;

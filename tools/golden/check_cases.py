@@ -32,7 +32,7 @@ def check_case(model, case, compare, verbose):
         st = sem.Stream(model, meta["system"], frames is not None, audio is not None, *rho, window=meta.get("W"), hop=meta.get("hop"), mel_ref=meta["mel_ref"])
         for mo in moments:
             sem.feed_clip(st, frames, audio, mo["after"], gaps)
-            now = sem.open_segment(st, frames, audio, mo["frames"], mo["samples"]) if "samples" in mo else None
+            now = sem.open_segment(st, frames, audio, mo["frames"], mo["samples"], gaps) if "samples" in mo else None
             for name in mine:
                 if mo["name"] and not name.startswith(mo["name"] + "_"):
                     continue

@@ -80,7 +80,7 @@ def run(model, case, frames, audio, system, question):
         for mo in case.get("moments", [dict(name="", after=None)]):
             sem.feed_clip(st, frames, audio, mo["after"], case.get("gaps"))
             for a in mine:
-                now = sem.open_segment(st, frames, audio, mo["frames"], mo["samples"]) if "samples" in mo else None
+                now = sem.open_segment(st, frames, audio, mo["frames"], mo["samples"], case.get("gaps")) if "samples" in mo else None
                 pol = sem.Policy(model.L, a["retention"], a.get("policy", "omnidrop"), a.get("first_prune", 0), a.get("seed", 0))
                 r = st.answer(a.get("question", question), a["mode"], pol, 8, a.get("history", ()), now, a.get("last_s"))
                 r["D"], r["next"] = st.D, st.seen

@@ -205,6 +205,7 @@ class Part:
         self.video = self.audio = None          # [n, hidden] before pruning
         self.video_kept, self.audio_kept = [], []
         self.saliency = None
+        self.end_s = 2.0 * (s + 1)              # stream time at which its data ends; a gap takes its whole time
         self.h, self.k, self.v = [], [], []      # per layer, rows of the survivors of section 4
 
     def n(self, part):
@@ -294,6 +295,8 @@ class Stream:
     def encode(self, s, frames, audio, n_samples, end, commit=True):
         """Segment s through encoders and section 4.  frames uint8 [n, H, W, 3] or None; n_samples 0: no sound."""
         part, saved = Part(s), (self.group, dict(self.maxima))
+        if (frames is not None and len(frames)) or n_samples:
+            part.end_s = 2.0 * s + min(2.0, max(0.5 * len(frames) if frames is not None else 0, n_samples / 16000))
         if frames is not None and len(frames):
             if len(frames) % 2:
                 frames = np.concatenate([frames, frames[-1:]])
@@ -396,7 +399,8 @@ class Stream:
         tl_pos = torch.cat(kept_pos, 1) if parts else torch.zeros(3, 0, dtype=torch.long)
         alive = list(range(len(seg)))
         if last_s is not None:
-            alive = [i for i in alive if self.keep_last(seg[i] + D, parts, last_s)]
+            ends = {p.s - D: p.end_s for p in parts}
+            alive = [i for i in alive if ends[seg[i]] > parts[-1].end_s - last_s]
         entered, n_before = list(alive), sum(p.n("video") + p.n("audio") for p in parts)
         C = max((seg[i] for i in alive), default=0)
         cache = lambda what, l: torch.cat([getattr(p, what)[l] for p in parts if p.h] or [getattr(self, "prefix_" + what)[l][..., :0, :]], -2)
@@ -451,10 +455,6 @@ class Stream:
         out["evidence"] = self.evidence(scores, policy, seg, kind, parts)
         out["margins"] = margins
         return out
-
-    def keep_last(self, s, parts, last_s):
-        """Section 5, last_s: a segment that ends earlier than last_s before the end of the last segment leaves."""
-        return 2 * (s + 1) > 2 * (parts[-1].s + 1) - last_s
 
     def choose(self, policy, l, kl, Sj, alive, entered, seg, C, margins):
         """Places within `alive` that leave after layer l."""
@@ -533,11 +533,13 @@ def feed_clip(stream, frames, audio, n_segments=None, gaps=None):
         stream.seen = s + 1
 
 
-def open_segment(stream, frames, audio, n_frames, n_samples):
+def open_segment(stream, frames, audio, n_frames, n_samples, gaps=None):
     """The open segment as the clip's partial last one: a Part for `answer(now=)`; the stream itself does not change."""
     s = stream.seen
-    f = frames[4 * s:4 * s + n_frames] if frames is not None else None
-    return stream.encode(s, f, audio, n_samples if audio is not None else 0, SEG_SAMPLES * s + n_samples, commit=False)
+    gap = (gaps or {}).get(s, "")
+    f = frames[4 * s:4 * s + n_frames] if frames is not None and "v" not in gap else None
+    n = n_samples if audio is not None and "a" not in gap else 0
+    return stream.encode(s, f, audio, n, SEG_SAMPLES * s + n_samples, commit=False)
 
 
 def trace(out):
