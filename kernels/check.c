@@ -238,6 +238,31 @@ bool check_attention(kernels_stream *s, const char *op, const tensor *out, const
             (check_shape(s, op, "lse", lse, lse->dim[0], a->n_heads) && check_dtype(s, op, "lse", lse, KERNELS_F32)));
 }
 
+bool check_attention_counts(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
+                            const kernels_attention *a)
+{
+    if (!check_attention(s, op, out, S, lse, a))
+        return false;
+    const kernels_counts *c = a->counts;
+    big n_own = (big)c->own_first + c->n_rows;
+    WANT(s,
+         c->n_rows >= 0 && c->n_rows <= a->max_rows && (!out || c->n_rows <= out->dim[0]) &&
+             (!lse || c->n_rows <= lse->dim[0]),
+         "%s: %d query rows, q has room for %lld, out for %lld, lse for %lld", op, c->n_rows, (big)a->max_rows,
+         out ? (big)out->dim[0] : (big)c->n_rows, lse ? (big)lse->dim[0] : (big)c->n_rows);
+    WANT(s,
+         c->n_prefix >= 0 && c->n_keys >= 0 && (c->n_prefix == 0 || a->prefix) &&
+             (!a->prefix || c->n_prefix <= a->prefix->capacity),
+         "%s: %d rows of the prefix, its page has room for %d, %d keys", op, c->n_prefix,
+         a->prefix ? a->prefix->capacity : 0, c->n_keys);
+    WANT(s, !a->own || n_own <= a->own->capacity, "%s: %lld rows of the own page, it has room for %d", op, n_own,
+         a->own ? a->own->capacity : 0);
+    WANT(s, !S || (c->n_score >= 0 && c->n_score <= S->dim[0] && c->first_score_row >= 0),
+         "%s: %d keys to score, S has room for %lld; from row %d on", op, c->n_score, S ? (big)S->dim[0] : 0,
+         c->first_score_row);
+    return true;
+}
+
 bool check_select(kernels_stream *s, const tensor *kept, const tensor *S, const kernels_counts *counts)
 {
     if (!check_ready(s))

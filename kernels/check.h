@@ -37,6 +37,9 @@ bool check_rotate_append(kernels_stream *s, const tensor *q, int64_t max_rows, c
 /* out: of attend or NULL; S: of score or NULL; lse: may be NULL for attend. */
 bool check_attention(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
                      const kernels_attention *a);
+/* The same, and whether the counts fit: reads counts, and so serves host backends only. */
+bool check_attention_counts(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
+                            const kernels_attention *a);
 /* Reads counts and so serves host backends only. kept may be NULL. */
 bool check_select(kernels_stream *s, const tensor *kept, const tensor *S, const kernels_counts *counts);
 bool check_sample(kernels_stream *s, const tensor *logits, const tensor *seen, const kernels_sampling *p, double u);

@@ -6,11 +6,6 @@ bool reference_context_open(kernels_stream *s, reference_context *c, const kerne
     *c = (reference_context){.n_context = (int64_t)a->counts->n_prefix + a->counts->n_keys};
     int64_t n_own = (int64_t)a->counts->own_first + a->counts->n_rows;
     c->n_own = a->own && n_own > 0 ? n_own : 0;
-    if (c->n_own > (a->own ? a->own->capacity : 0) || a->counts->n_rows > a->max_rows) {
-        kernels_stream_fail(s, OMNID_SHAPE, "attention: %d rows of %lld, own page %lld of %d", a->counts->n_rows,
-                            (long long)a->max_rows, (long long)c->n_own, a->own ? a->own->capacity : 0);
-        return false;
-    }
     int64_t n = c->n_context + c->n_own;
     c->k = reference_memory(s, n * a->head_dim, sizeof *c->k);
     c->v = reference_memory(s, n * a->head_dim, sizeof *c->v);

@@ -3,9 +3,10 @@
  * Rows outside every span are not written. */
 #include "kernels/reference/reference.h"
 
-/* One head of one span of n rows; qkv as float32 [n][3 d]; p: [n]; seen: [n] or NULL, Σ of probabilities. */
+/* One head of one span of n rows; qkv as float32 [n][3 d]; p: [n] and value: [head_dim] to work in;
+ * seen: [n], Σ of probabilities. */
 static void encode_head(tensor *y, int64_t first, int64_t n, const float *qkv, int64_t d, int head, int head_dim,
-                        double *p, double *seen)
+                        double *p, double *value, double *seen)
 {
     const float *q = qkv + head * head_dim, *k = q + d, *v = k + d;
     for (int64_t i = 0; i < n; i++) {
@@ -16,14 +17,14 @@ static void encode_head(tensor *y, int64_t first, int64_t n, const float *qkv, i
         }
         for (int64_t j = 0; j < n; j++)
             sum += p[j] = exp(p[j] - highest);
-        for (int64_t j = 0; seen && j < n; j++)
+        for (int64_t j = 0; j < n; j++)
             seen[j] += p[j] / sum;
-        for (int64_t e = 0; e < head_dim; e++) {
-            double value = 0;
-            for (int64_t j = 0; j < n; j++)
-                value += p[j] * (double)v[j * 3 * d + e];
-            reference_store(tensor_row(y, first + i), y->dtype, (int64_t)head * head_dim + e, value / sum);
-        }
+        memset(value, 0, (size_t)head_dim * sizeof *value);
+        for (int64_t j = 0; j < n; j++)
+            for (int e = 0; e < head_dim; e++)
+                value[e] += p[j] * (double)v[j * 3 * d + e];
+        for (int e = 0; e < head_dim; e++)
+            reference_store(tensor_row(y, first + i), y->dtype, (int64_t)head * head_dim + e, value[e] / sum);
     }
 }
 
@@ -33,17 +34,19 @@ static void encode_span(kernels_stream *s, tensor *y, const tensor *qkv, int64_t
     int64_t d = (int64_t)n_heads * head_dim;
     float *rows = reference_memory(s, n * 3 * d, sizeof *rows);
     double *p = reference_memory(s, n, sizeof *p), *seen = reference_memory(s, n, sizeof *seen);
-    if (rows && p && seen) {
+    double *value = reference_memory(s, head_dim, sizeof *value);
+    if (rows && p && seen && value) {
         for (int64_t i = 0; i < n; i++)
             reference_load_run(rows + i * 3 * d, tensor_row(qkv, first + i), qkv->dtype, 0, 3 * d);
         for (int head = 0; head < n_heads; head++)
-            encode_head(y, first, n, rows, d, head, head_dim, p, seen);
+            encode_head(y, first, n, rows, d, head, head_dim, p, value, seen);
         for (int64_t j = 0; saliency && j < n; j++)
             ((float *)saliency->data)[first + j] = (float)(seen[j] / ((double)n_heads * (double)n));
     }
     free(rows);
     free(p);
     free(seen);
+    free(value);
 }
 
 void reference_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv, int n_heads, int head_dim,

@@ -2,22 +2,32 @@
  * A row of the own page counts zero for the query rows that do not see it; so does a query row that sees nothing. */
 #include "kernels/reference/reference.h"
 
-/* Σ over the query rows and over the heads that share key head g. */
-static double score_key(const kernels_attention *a, const tensor *lse, const kernels_page *page, const kernels_key *key,
-                        int g, float *q, float *k)
+/* Queries of rows 0 .. n_rows - 1 as float32 [n_classes][n_rows][n_heads * head_dim]; NULL after failing the stream. */
+static float *score_queries(kernels_stream *s, const kernels_attention *a)
+{
+    int64_t d = (int64_t)a->n_heads * a->head_dim, n_rows = a->counts->n_rows;
+    float *queries = reference_memory(s, a->n_classes * n_rows * d, sizeof *queries);
+    for (int64_t i = 0; queries && i < a->n_classes * n_rows; i++)
+        reference_load_run(queries + i * d, tensor_row(a->q, i / n_rows * a->max_rows + i % n_rows), a->dtype, 0, d);
+    return queries;
+}
+
+/* Σ over the query rows and over the heads that share key head g; k: [head_dim] to work in. */
+static double score_key(const kernels_attention *a, const tensor *lse, const float *queries, const kernels_page *page,
+                        const kernels_key *key, int g, float *k)
 {
     int group = a->n_heads / a->n_kv_heads;
-    int cls = a->n_classes > 1 ? page->cls[key->row] : 0;
+    int64_t d = (int64_t)a->n_heads * a->head_dim, cls = a->n_classes > 1 ? page->cls[key->row] : 0;
     double sum = 0;
     reference_load_run(k, page->k, a->dtype, (g * (int64_t)page->capacity + key->row) * a->head_dim, a->head_dim);
     for (int64_t row = a->counts->first_score_row; row < a->counts->n_rows; row++) {
         if (key->page == KERNELS_OWN_PAGE && key->row > a->counts->own_first + row)
             continue;
+        const float *q = queries + (cls * a->counts->n_rows + row) * d;
         for (int head = g * group; head < (g + 1) * group; head++) {
-            double norm = ((const float *)tensor_row(lse, row))[head];
-            reference_query(q, a, row, head, cls);
+            double norm = (double)((const float *)tensor_row(lse, row))[head];
             if (norm > -INFINITY)
-                sum += exp(reference_dot(q, k, a->head_dim) / sqrt(a->head_dim) - norm);
+                sum += exp(reference_dot(q + head * a->head_dim, k, a->head_dim) / sqrt(a->head_dim) - norm);
         }
     }
     return sum;
@@ -26,16 +36,17 @@ static double score_key(const kernels_attention *a, const tensor *lse, const ker
 void reference_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a,
                      const kernels_key *scored)
 {
-    if (!check_attention(s, "score", NULL, S, lse, a))
+    if (!check_attention_counts(s, "score", NULL, S, lse, a))
         return;
-    float *q = reference_memory(s, 2 * (int64_t)a->head_dim, sizeof *q);
+    float *queries = score_queries(s, a), *k = reference_memory(s, a->head_dim, sizeof *k);
     int64_t n_rows = (int64_t)a->counts->n_rows - a->counts->first_score_row;
-    for (int64_t j = 0; q && j < a->counts->n_score; j++) {
+    for (int64_t j = 0; queries && k && j < a->counts->n_score; j++) {
         const kernels_page *page = scored[j].page == KERNELS_OWN_PAGE ? a->own : &a->pages[scored[j].page];
         double sum = 0;
         for (int g = 0; g < a->n_kv_heads; g++)
-            sum += score_key(a, lse, page, &scored[j], g, q, q + a->head_dim);
+            sum += score_key(a, lse, queries, page, &scored[j], g, k);
         ((float *)S->data)[j] = n_rows > 0 ? (float)(sum / ((double)n_rows * a->n_heads)) : 0.0f;
     }
-    free(q);
+    free(queries);
+    free(k);
 }
