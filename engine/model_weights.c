@@ -324,10 +324,8 @@ static omnid_status load_head(walk *w)
     const text_config *c = &w->m->config.text;
     if (w->source->has(w->source, "lm_head.weight"))
         return load_one(w, &w->m->decoder.head, "", "lm_head", c->vocabulary, c->hidden, false);
-    uint64_t done = w->done;
-    OMNID_TRY(load_one(w, &w->m->decoder.head, "model.", "embed_tokens", c->vocabulary, c->hidden, false));
-    w->done = done;
-    return OMNID_OK;
+    w->done -= (uint64_t)c->vocabulary * (uint64_t)c->hidden;
+    return load_one(w, &w->m->decoder.head, "model.", "embed_tokens", c->vocabulary, c->hidden, false);
 }
 
 /* 1 / theta^(2 i / head_dim), every step rounded to float32 as transformers does it. */
