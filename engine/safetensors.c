@@ -96,7 +96,7 @@ static omnid_status read_entry(entry *e, const char *name, const json_t *o, uint
     size_t item = dtype_bytes(dtype, &e->t.dtype, &e->t.usable);
     if (!item)
         return omnid_fail(err, OMNID_FORMAT, "%.128s: unknown dtype \"%.32s\"", name, dtype);
-    uint64_t bytes;
+    uint64_t bytes = 0;
     OMNID_TRY(read_shape(&e->t, json_object_get(o, "shape"), item, &bytes, err));
     const json_t *first = json_array_get(offsets, 0), *last = json_array_get(offsets, 1);
     int64_t begin = json_is_integer(first) ? json_integer_value(first) : -1;
