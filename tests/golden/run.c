@@ -239,6 +239,8 @@ int golden_run(const golden_case *c, const char *model, const golden_run_params 
     golden_ok(omnid_model_open(&f.model, path, &mp, &err), &err);
     omnid_engine_params ep = omnid_engine_params_default();
     ep.deterministic = true;
+    if (p->slice_rows > 0)
+        ep.slice_rows = p->slice_rows;
     omnid_callbacks callbacks = {.user = &f, .on_done = on_done, .on_error = on_error};
     golden_ok(omnid_engine_create(&f.engine, f.model, &ep, &callbacks, &err), &err);
     for (int none = 0; none < 2; none++)

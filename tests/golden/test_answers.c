@@ -1,6 +1,6 @@
-/* test_answers MODEL CASE BACKEND [FIRST_SEGMENT]: every answer of a case in f32 against expected/: ids, positions, kept tokens,
+/* test_answers MODEL CASE BACKEND [FIRST_SEGMENT [SLICE_ROWS]]: every answer of a case in f32 against expected/: ids, positions, kept tokens,
  * survivors of every layer, logits, tokens, evidence. With FIRST_SEGMENT the same clip is fed as that segment of an
- * endless stream: only the positions move. */
+ * endless stream: only the positions move. With SLICE_ROWS prefill goes in pieces of so many rows: nothing changes. */
 #include "tests/golden/golden.h"
 
 #include <string.h>
@@ -41,8 +41,8 @@ static void test_answers(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc != 4 && argc != 5) {
-        print_error("usage: %s MODEL CASE BACKEND [FIRST_SEGMENT]\n", argv[0]);
+    if (argc < 4 || argc > 6) {
+        print_error("usage: %s MODEL CASE BACKEND [FIRST_SEGMENT [SLICE_ROWS]]\n", argv[0]);
         return 64;
     }
     arguments = argv;
