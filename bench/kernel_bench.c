@@ -2,7 +2,7 @@
  * score, encoder attention and a whole decoder layer, each beside the packed product of 338 x 11008 x 2048 (the ceiling),
  * measured in turns in the same run, because the machine's own rate varies more than the ratio does.
  *
- *     omnid-kernel-bench [THREADS [REPEATS [bf16]]]
+ *     omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART]]]]     PART: l(ayers) a(ttention) e(ncoders) p(roducts)
  *
  * Figures are medians over the repeats. With one thread the processor time of the thread is taken instead of the clock, so
  * that other work on the machine counts less. Weights are rotated: no product finds its weight in a cache. */
@@ -382,18 +382,22 @@ int main(int argc, char **argv)
     if (argc > 3)
         b.precision = strcmp(argv[3], "bf16") == 0 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32;
     if (b.n_threads < 1 || b.repeats < 1 || b.repeats > MAX_REPEATS)
-        quit("usage: omnid-kernel-bench [THREADS [REPEATS [bf16]]]; at least 1 thread, 1 .. 99 repeats");
+        quit("usage: omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART]]]]     PART: l(ayers) a(ttention) "
+             "e(ncoders) p(roducts); at least 1 thread, 1 .. 99 repeats");
     open_bench(&b);
     printf("%d threads, %s, median of %d\n", b.n_threads, kernels_dtype_name(b.dtype), b.repeats);
     printf("| op | ms | GFLOP/s | ceiling | ratio | GB/s |\n| --- | --- | --- | --- | --- | --- |\n");
-    report_layers(&b);
-    report_attention(&b);
-    for (int i = 0; i < 3; i++) {
+    const char *parts = argc > 4 ? argv[4] : "laep";
+    if (strchr(parts, 'l'))
+        report_layers(&b);
+    if (strchr(parts, 'a'))
+        report_attention(&b);
+    for (int i = 0; i < 3 && strchr(parts, 'e'); i++) {
         const encoder_shape *e = &encoder_shapes[i];
         b.rows = i;
         report(&b, encoder_names[i], run_encoder, 4.0 * e->heads * e->head_dim * e->n * e->span, 0);
     }
-    if (argc <= 4)
+    if (strchr(parts, 'p'))
         report_linear(&b);
     return 0;
 }

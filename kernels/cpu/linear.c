@@ -2,6 +2,7 @@
  * Weights are packed once into the layout that oneDNN chooses; bias, GELU and an added residual run inside its product. */
 #include "kernels/cpu/cpu_math.h"
 #include "kernels/cpu/dnnl_glue.h"
+#include "kernels/cpu/few.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,9 @@ struct kernels_weight {
     int64_t n, k;
     kernels_precision precision;
     dnnl_glue_layout *layout;
-    void *packed; /* 64-byte aligned, in that layout */
-    float *bias;  /* [n] */
+    void *packed;  /* 64-byte aligned, in that layout */
+    int64_t few_k; /* rows of a panel that few.h can read; 0: it cannot */
+    float *bias;   /* [n] */
 };
 
 static float linear_load(const void *data, kernels_dtype dtype, int64_t i)
@@ -103,6 +105,8 @@ omnid_status cpu_pack(kernels_backend *b, kernels_weight **out, const kernels_pa
         return omnid_fail(err, OMNID_NOMEM, "cpu backend: no memory for %zu bytes", sizeof *w);
     *w = (kernels_weight){.n = n, .k = k, .precision = precision};
     omnid_status status = dnnl_glue_layout_open(b, &w->layout, n, k, precision, err);
+    if (status == OMNID_OK && few_usable() && dnnl_glue_layout_width(w->layout, &w->few_k) != FEW_WIDTH)
+        w->few_k = 0;
     if (status == OMNID_OK) {
         w->packed = linear_memory(dnnl_glue_layout_bytes(w->layout));
         w->bias = linear_memory((size_t)n * sizeof *w->bias);
@@ -141,6 +145,10 @@ size_t cpu_weight_bytes(const kernels_weight *w)
 static void linear_run(kernels_stream *s, const tensor *y, const tensor *x, const kernels_weight *w, bool gelu,
                        bool sum)
 {
+    if (x->dim[0] <= FEW_ROWS && w->few_k > 0 && y->dtype == KERNELS_F32 && !gelu) {
+        few_linear(s, y, x, w->packed, w->bias, w->n, w->k, w->few_k, sum);
+        return;
+    }
     dnnl_glue_product p;
     memset(&p, 0, sizeof p); /* it is compared as bytes */
     p.n = w->n;
