@@ -1,0 +1,253 @@
+/* main.c: omnid's command line; makes the parts, and takes them apart again. */
+#include "daemon/server.h"
+
+#include <argp.h>
+#include <glib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* SIGTERM to exit takes at most 2 s: cameras and engine get this long, then the process leaves without them. */
+enum { MAIN_STOP_MS = 1500 };
+
+OMNID_API const char *argp_program_version = "omnid " OMNID_VERSION;
+
+typedef struct {
+    const char *file;
+    GPtrArray *overrides; /* char *: "group.key=value" */
+    bool check, print_config;
+} arguments;
+
+enum { KEY_CHECK = 256, KEY_PRINT, KEY_MODEL };
+
+static const struct argp_option argp_options[] = {
+    {"config", 'c', "FILE", 0, "Read this configuration instead of the user's or the system's", 0},
+    {"check", KEY_CHECK, 0, 0, "Check configuration, sources and model, say what would run, and exit", 0},
+    {"print-config", KEY_PRINT, 0, 0, "Print the commented default configuration and exit", 0},
+    {"model", KEY_MODEL, "DIR", 0, "The same as --model.path=DIR", 0},
+    {0}};
+
+static error_t parse_option(int key, char *value, struct argp_state *state)
+{
+    arguments *a = state->input;
+    switch (key) {
+    case 'c':
+        a->file = value;
+        return 0;
+    case KEY_CHECK:
+        a->check = true;
+        return 0;
+    case KEY_PRINT:
+        a->print_config = true;
+        return 0;
+    case KEY_MODEL:
+        g_ptr_array_add(a->overrides, g_strdup_printf("model.path=%s", value));
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "unexpected argument '%s'", value);
+        return EINVAL;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static char *help_filter(int key, const char *text, void *input)
+{
+    (void)input;
+    if (key != ARGP_KEY_HELP_EXTRA)
+        return (char *)text;
+    char *rows = options_help_text();
+    char *copy = strdup(rows); /* argp frees with free */
+    g_free(rows);
+    return copy;
+}
+
+/* --group.key=value is not argp's: takes those out of argv. */
+static void take_overrides(arguments *a, int *argc, char **argv)
+{
+    int n = 1;
+    for (int i = 1; i < *argc; i++) {
+        const char *dot = strchr(argv[i], '.'), *equals = strchr(argv[i], '=');
+        if (strncmp(argv[i], "--", 2) == 0 && dot && (!equals || dot < equals))
+            g_ptr_array_add(a->overrides, g_strdup(argv[i] + 2));
+        else
+            argv[n++] = argv[i];
+    }
+    argv[n] = NULL;
+    *argc = n;
+}
+
+static int print_check(const settings *s)
+{
+    omnid_error err;
+    endpoint e;
+    if (settings_check(s, &err) != OMNID_OK || endpoint_choose(&e, s->daemon.omnid_runtime_dir, &err) != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        return EXIT_CONFIGURATION;
+    }
+    printf("configuration: %s\n", s->file ? s->file : "none, all defaults");
+    printf("model: %s%s\n", s->model_path, s->demo_model ? " (the demo model)" : "");
+    printf("sockets: %s and %s\n", e.ask, e.events);
+    for (size_t i = 0; i < s->n_cameras; i++) {
+        const options_camera *c = &s->cameras[i];
+        printf("camera %s: video %s, audio %s, window %lld s, modes %s, retention %s, policy %s%s\n", c->name,
+               c->video[0] ? c->video : "none", c->audio[0] ? c->audio : "none", (long long)c->window_s, c->modes,
+               c->retention, c->policy, s->demo_camera ? " (no camera is configured)" : "");
+    }
+    return EXIT_OK;
+}
+
+static void set_log_level(const char *name)
+{
+    static const char *const names[] = {"error", "warning", "info", "debug"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(name, names[i]) == 0)
+            omnid_log_set((omnid_log_level)i, NULL, NULL);
+}
+
+/* Blocks the signals that stop the daemon in this thread and all that it starts; they are read from the descriptor. */
+static int open_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void *stop_camera(void *user)
+{
+    camera_stop(user);
+    return NULL;
+}
+
+/* Stops cameras and engine side by side. False when something did not stop in time. */
+static bool stop_parts(worker *w, camera *const *cameras, size_t n_cameras)
+{
+    pthread_t *threads = g_new0(pthread_t, n_cameras);
+    bool *started = g_new0(bool, n_cameras);
+    int64_t until_us = omnid_clock_us() + MAIN_STOP_MS * 1000LL;
+    for (size_t i = 0; i < n_cameras; i++) {
+        started[i] = pthread_create(&threads[i], NULL, stop_camera, cameras[i]) == 0;
+        if (started[i])
+            pthread_setname_np(threads[i], "omnid-stop");
+    }
+    bool stopped = !w || worker_stop(w, MAIN_STOP_MS);
+    for (size_t i = 0; i < n_cameras; i++) {
+        struct timespec deadline;
+        int64_t left_us = until_us - omnid_clock_us();
+        clock_gettime(CLOCK_REALTIME, &deadline);
+        int64_t at_ns = deadline.tv_nsec + (left_us > 0 ? left_us : 0) * 1000;
+        deadline.tv_sec += at_ns / 1000000000;
+        deadline.tv_nsec = at_ns % 1000000000;
+        if (started[i] ? pthread_timedjoin_np(threads[i], NULL, &deadline) != 0 : true)
+            stopped = false;
+    }
+    g_free(threads);
+    g_free(started);
+    return stopped;
+}
+
+static int run(const settings *s, endpoint *e, int signal_fd)
+{
+    omnid_error err;
+    outbox *o = NULL;
+    server *sv = NULL;
+    worker *w = NULL;
+    int exit_code = EXIT_SYSTEM;
+    camera **cameras = g_new0(camera *, s->n_cameras);
+    if (outbox_create(&o, &err) == OMNID_OK) {
+        for (size_t i = 0; i < s->n_cameras; i++)
+            cameras[i] = camera_create(&s->cameras[i], &s->daemon, i, o);
+        if (server_create(&sv, s, cameras, o, e, signal_fd, &err) == OMNID_OK &&
+            worker_start(&w, s, cameras, o, &err) == OMNID_OK) {
+            omnid_log(OMNID_LOG_INFO, "loading %s%s", s->model_path, s->demo_model ? " (the demo model)" : "");
+            exit_code = server_run(sv, w);
+        } else {
+            fprintf(stderr, "omnid: %s\n", err.text);
+        }
+        server_destroy(&sv);
+        if (!stop_parts(w, cameras, s->n_cameras)) {
+            omnid_log(OMNID_LOG_WARNING, "something is still busy; leaving without it");
+            endpoint_close(e);
+            _exit(exit_code);
+        }
+        for (size_t i = 0; i < s->n_cameras; i++)
+            camera_destroy(&cameras[i]);
+        worker_destroy(&w);
+    } else {
+        fprintf(stderr, "omnid: %s\n", err.text);
+    }
+    outbox_destroy(&o);
+    g_free(cameras);
+    return exit_code;
+}
+
+static int start(const settings *s)
+{
+    omnid_error err;
+    endpoint e;
+    omnid_status status = settings_check_model(s, &err);
+    if (status != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        return EXIT_MODEL;
+    }
+    if (settings_check(s, &err) != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        return EXIT_CONFIGURATION;
+    }
+    status = endpoint_open(&e, s->daemon.omnid_runtime_dir, &err);
+    if (status != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        endpoint_close(&e);
+        return status == OMNID_BUSY ? EXIT_TAKEN : status == OMNID_ARGUMENT ? EXIT_CONFIGURATION : EXIT_SYSTEM;
+    }
+    int signal_fd = open_signals();
+    int exit_code = signal_fd < 0 ? EXIT_SYSTEM : run(s, &e, signal_fd);
+    endpoint_close(&e);
+    if (signal_fd >= 0)
+        close(signal_fd);
+    return exit_code;
+}
+
+int main(int argc, char **argv)
+{
+    arguments a = {.overrides = g_ptr_array_new_with_free_func(g_free)};
+    const struct argp argp = {
+        argp_options,
+        parse_option,
+        NULL,
+        "Watches cameras, listens to microphones, and answers questions about the last minute.\v"
+        "Exit status: 0 stopped by a signal, 2 usage, 3 configuration or source, 66 no usable model, "
+        "69 another omnid has the sockets, 70 the engine failed, 71 the system refused something.",
+        NULL,
+        help_filter,
+        NULL};
+    settings s;
+    omnid_error err;
+    argp_err_exit_status = EXIT_USAGE;
+    take_overrides(&a, &argc, argv);
+    argp_parse(&argp, argc, argv, 0, NULL, &a);
+    if (a.print_config) {
+        options_print_config(stdout);
+        g_ptr_array_unref(a.overrides);
+        return EXIT_OK;
+    }
+    int exit_code = EXIT_CONFIGURATION;
+    if (settings_load(&s, a.file, (const char *const *)a.overrides->pdata, a.overrides->len, &err) != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+    } else {
+        set_log_level(s.daemon.omnid_log);
+        exit_code = a.check ? print_check(&s) : start(&s);
+        settings_clear(&s);
+    }
+    g_ptr_array_unref(a.overrides);
+    return exit_code;
+}

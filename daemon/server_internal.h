@@ -1,0 +1,73 @@
+/* server_internal.h: what the files of the server share: server.c (sockets and loop), server_ask.c (questions and their
+ * answers), server_status.c (the ops that only read). */
+#ifndef OMNID_DAEMON_SERVER_INTERNAL_H
+#define OMNID_DAEMON_SERVER_INTERNAL_H
+
+#include "daemon/connection.h"
+#include "daemon/protocol.h"
+#include "daemon/server.h"
+
+/* A question under way. */
+typedef struct {
+    uint64_t number; /* the engine's */
+    connection_peer peer;
+    int fd;     /* of the connection; names it to the socket monitor */
+    json_t *id; /* NULL = none */
+    size_t camera;
+    bool stream;
+    bool over;       /* the client was told the end, or is gone: only the engine's end is awaited */
+    json_t *choices; /* NULL = none */
+    char *retention, *question;
+    int64_t received_us;
+    int64_t first_text_us;
+} answer;
+
+struct server {
+    const settings *settings;
+    camera *const *cameras;
+    outbox *outbox;
+    const endpoint *endpoint;
+    worker *worker; /* set by server_run */
+    int signal_fd;
+    void *context, *router, *publisher, *monitor; /* libzmq's */
+    connections *connections;
+    GPtrArray *answers; /* answer * */
+    protocol_limits limits;
+    int64_t started_us;
+    int last_percent;
+    worker_state last_state;
+    bool stopping;
+};
+
+/* One message from a client. Takes nothing. */
+typedef struct {
+    connection_peer peer;
+    int fd;
+    int64_t received_us;
+} server_sender;
+
+/* server.c */
+void server_reply(server *s, const connection_peer *peer, json_t *reply); /* takes reply */
+void server_reply_error(server *s, const connection_peer *peer, json_t *id, const protocol_error *e);
+void server_publish(server *s, const char *event, const char *camera_name, json_t *body); /* takes body */
+void server_read_monitor(server *s);
+/* The camera a request names: found (index), or *e filled. The only camera needs no name. */
+bool server_find_camera(const server *s, const protocol_request *r, size_t *index, protocol_error *e);
+/* READY, or *e says loading, stopping or failed. */
+bool server_is_ready(const server *s, protocol_error *e);
+
+/* server_ask.c */
+void server_ask(server *s, const server_sender *from, protocol_request *r);
+void server_cancel(server *s, const server_sender *from, const protocol_request *r);
+void server_take_answer(server *s, const outbox_answer *news);
+void server_client_gone(server *s, const connection_peer *peer, int fd); /* peer NULL: by fd */
+void server_end_all(server *s, const protocol_error *e);
+void server_answer_free(void *data);
+size_t server_count_open(const server *s, const connection_peer *peer); /* peer NULL: of all */
+
+/* server_status.c */
+json_t *server_status(server *s, const protocol_request *r, protocol_error *e); /* NULL: *e */
+json_t *server_timeline(server *s, const protocol_request *r, protocol_error *e);
+json_t *server_sources(server *s, const protocol_request *r, protocol_error *e);
+
+#endif

@@ -1,0 +1,245 @@
+/* worker.c: one thread that owns model and engine. Everything it tells goes through the outbox. */
+#include "daemon/worker.h"
+
+#include <errno.h>
+#include <glib.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Steps that may fail one after another before the daemon gives up and lets its supervisor start it afresh. */
+enum { WORKER_MAX_FAILURES = 20, WORKER_STEP_MS = 500, WORKER_RETRY_MS = 50 };
+
+struct worker {
+    const settings *settings;
+    camera *const *cameras;
+    outbox *outbox;
+    pthread_t thread;
+    atomic_bool stopping;
+    atomic_int percent;
+
+    pthread_mutex_t lock; /* of the rest */
+    worker_state state;
+    omnid_error failure;
+    int exit_code;
+    omnid_model *model; /* set before READY, constant afterwards */
+    omnid_engine *engine;
+};
+
+/* ------------------------------------------------------------------ callbacks of the engine, on its thread */
+
+static void on_text(void *user, uint64_t answer, const char *text, size_t n)
+{
+    outbox_add_text(((worker *)user)->outbox, answer, text, n);
+}
+
+static void on_done(void *user, uint64_t answer, const omnid_result *r)
+{
+    outbox_add_result(((worker *)user)->outbox, answer, r);
+}
+
+static void on_error(void *user, uint64_t answer, const omnid_error *error)
+{
+    outbox_add_error(((worker *)user)->outbox, answer, error);
+}
+
+static void on_segment(void *user, omnid_timeline *timeline, const omnid_segment_report *r)
+{
+    worker *w = user;
+    for (size_t i = 0; i < w->settings->n_cameras; i++) {
+        if (camera_timeline(w->cameras[i]) != timeline)
+            continue;
+        outbox_news news = {.kind = OUTBOX_SEGMENT, .camera = i, .segment = *r};
+        outbox_add_news(w->outbox, &news);
+        camera_on_visible(w->cameras[i]);
+    }
+}
+
+static void on_progress(void *user, double done)
+{
+    worker *w = user;
+    int percent = (int)(done * 100);
+    percent = percent < 0 ? 0 : percent > 99 ? 99 : percent; /* 100 is said when questions are taken */
+    if (atomic_exchange(&w->percent, percent) != percent)
+        outbox_wake(w->outbox);
+}
+
+/* ------------------------------------------------------------------ the thread */
+
+static void set_state(worker *w, worker_state state)
+{
+    pthread_mutex_lock(&w->lock);
+    w->state = state;
+    pthread_mutex_unlock(&w->lock);
+    outbox_wake(w->outbox);
+}
+
+static void fail(worker *w, int exit_code, const omnid_error *err)
+{
+    omnid_log(OMNID_LOG_ERROR, "%s", err->text);
+    pthread_mutex_lock(&w->lock);
+    w->failure = *err;
+    w->exit_code = exit_code;
+    w->state = WORKER_FAILED;
+    pthread_mutex_unlock(&w->lock);
+    outbox_wake(w->outbox);
+}
+
+static omnid_status load_model(worker *w, omnid_error *err)
+{
+    const options_daemon *o = &w->settings->daemon;
+    omnid_model_params p = omnid_model_params_default();
+    p.backend = o->model_backend;
+    p.precision = strcmp(o->model_precision, "f32") == 0    ? OMNID_PRECISION_F32
+                  : strcmp(o->model_precision, "bf16") == 0 ? OMNID_PRECISION_BF16
+                                                            : OMNID_PRECISION_AUTO;
+    p.n_threads = (int)o->model_threads;
+    p.memory_limit = (uint64_t)o->model_memory_limit_mib << 20;
+    p.on_progress = on_progress;
+    p.user = w;
+    return omnid_model_open(&w->model, w->settings->model_path, &p, err);
+}
+
+static omnid_status make_engine(worker *w, omnid_error *err)
+{
+    const options_daemon *o = &w->settings->daemon;
+    omnid_engine_params p = omnid_engine_params_default();
+    p.max_open_questions = (int)o->answers_max_open;
+    p.max_question_bytes = (int)o->answers_max_question_bytes;
+    p.max_queued_segments =
+        o->timeline_max_queued < CAMERA_ENGINE_QUEUE ? (int)o->timeline_max_queued : CAMERA_ENGINE_QUEUE;
+    omnid_callbacks callbacks = {
+        .user = w, .on_text = on_text, .on_done = on_done, .on_error = on_error, .on_segment = on_segment};
+    return omnid_engine_create(&w->engine, w->model, &p, &callbacks, err);
+}
+
+/* From nothing to READY; false: failed, or asked to stop. */
+static bool prepare(worker *w)
+{
+    omnid_error err = {0};
+    if (load_model(w, &err) != OMNID_OK) {
+        fail(w, EXIT_MODEL, &err);
+        return false;
+    }
+    if (make_engine(w, &err) != OMNID_OK) {
+        fail(w, EXIT_ENGINE, &err);
+        return false;
+    }
+    for (size_t i = 0; i < w->settings->n_cameras && !atomic_load(&w->stopping); i++) {
+        if (camera_start(w->cameras[i], w->engine, &err) != OMNID_OK) {
+            omnid_fail_in(&err, "[camera %s]", w->settings->cameras[i].name);
+            fail(w, EXIT_CONFIGURATION, &err);
+            return false;
+        }
+    }
+    atomic_store(&w->percent, 100);
+    set_state(w, WORKER_READY);
+    return !atomic_load(&w->stopping);
+}
+
+static void step_until_stopped(worker *w)
+{
+    int n_failures = 0;
+    while (!atomic_load(&w->stopping)) {
+        omnid_error err = {0};
+        omnid_status status = omnid_engine_step(w->engine, WORKER_STEP_MS, &err);
+        if (status == OMNID_OK || status == OMNID_AGAIN) {
+            n_failures = 0;
+            continue;
+        }
+        omnid_log(OMNID_LOG_ERROR, "engine: %s", err.text);
+        outbox_news news = {.kind = OUTBOX_HEALTH};
+        snprintf(news.text, sizeof news.text, "%s", err.text);
+        outbox_add_news(w->outbox, &news);
+        if (++n_failures >= WORKER_MAX_FAILURES) {
+            fail(w, EXIT_ENGINE, &err);
+            return;
+        }
+        nanosleep(&(struct timespec){0, WORKER_RETRY_MS * 1000000L}, NULL);
+    }
+}
+
+static void *worker_main(void *user)
+{
+    worker *w = user;
+    if (prepare(w))
+        step_until_stopped(w);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------ its owner's side */
+
+omnid_status worker_start(worker **out, const settings *s, camera *const *cameras, outbox *o, omnid_error *err)
+{
+    worker *w = g_new0(worker, 1);
+    w->settings = s;
+    w->cameras = cameras;
+    w->outbox = o;
+    pthread_mutex_init(&w->lock, NULL);
+    *out = NULL;
+    int error = pthread_create(&w->thread, NULL, worker_main, w);
+    if (error) {
+        pthread_mutex_destroy(&w->lock);
+        g_free(w);
+        return omnid_fail(err, OMNID_IO, "cannot start the engine's thread: %s", strerror(error));
+    }
+    pthread_setname_np(w->thread, "omnid-engine");
+    *out = w;
+    return OMNID_OK;
+}
+
+bool worker_stop(worker *w, int timeout_ms)
+{
+    struct timespec until;
+    atomic_store(&w->stopping, true);
+    pthread_mutex_lock(&w->lock);
+    if (w->state == WORKER_READY)
+        omnid_engine_wake(w->engine);
+    pthread_mutex_unlock(&w->lock);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (timeout_ms % 1000) * 1000000L;
+    until.tv_sec += timeout_ms / 1000 + until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    return pthread_timedjoin_np(w->thread, NULL, &until) == 0;
+}
+
+void worker_destroy(worker **w)
+{
+    if (!*w)
+        return;
+    omnid_engine_destroy(&(*w)->engine);
+    omnid_model_destroy(&(*w)->model);
+    pthread_mutex_destroy(&(*w)->lock);
+    g_clear_pointer(w, g_free);
+}
+
+worker_state worker_get_state(worker *w, double *percent)
+{
+    pthread_mutex_lock(&w->lock);
+    worker_state state = w->state;
+    pthread_mutex_unlock(&w->lock);
+    if (percent)
+        *percent = atomic_load(&w->percent);
+    return state;
+}
+
+int worker_failure(worker *w, omnid_error *err)
+{
+    pthread_mutex_lock(&w->lock);
+    *err = w->failure;
+    int code = w->exit_code;
+    pthread_mutex_unlock(&w->lock);
+    return code;
+}
+
+omnid_engine *worker_engine(worker *w)
+{
+    return w->engine;
+}
+
+const omnid_model *worker_model(worker *w)
+{
+    return w->model;
+}
