@@ -76,7 +76,7 @@ static float running_reference(front_state *front, int64_t segment, float max)
     front->maxima[slot] = max;
     front->maxima_of[slot] = segment;
     for (int i = 0; i < TIMELINE_MEL_SEGMENTS; i++)
-        if (front->maxima_of[i] > segment - TIMELINE_MEL_SEGMENTS && front->maxima_of[i] <= segment)
+        if (front->maxima_of[i] >= 0 && front->maxima_of[i] > segment - TIMELINE_MEL_SEGMENTS)
             max = fmaxf(max, front->maxima[i]);
     return max;
 }

@@ -5,20 +5,21 @@
 
 #include "engine/engine.h"
 
-/* Places and classes (all text, δ = 0: the query is moved, never these keys). */
+/* Places (δ = 0: the query is moved, never these keys) and classes. */
 static omnid_status place(omnid_timeline *tl, row_set *rows, omnid_error *err)
 {
     omnid_engine *e = tl->engine;
     int n = tl->prefix_ids.n, n_layers = e->model->config.text.n_layers;
     size_t half = (size_t)e->model->config.text.head_dim / 2, size = (size_t)n * half;
     position *at = malloc((size_t)n * sizeof *at);
-    uint8_t *classes = calloc((size_t)n, 1);
+    uint8_t *classes = malloc((size_t)n);
     float *angles = malloc(2 * size * sizeof *angles);
     omnid_status status = at && classes && angles ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
     if (status == OMNID_OK) {
         for (int i = 0; i < n; i++) {
             int64_t p = layout_prefix_position(i, n, tl->parts);
             at[i] = (position){p, p, p};
+            classes[i] = KERNELS_CLASS_PREFIX;
         }
         rotary_tables(angles, angles + size, e->model, at, n, 0);
         status = row_set_upload(&e->memory, e->stream, rows, 1, angles, angles + size, classes, err);
