@@ -185,7 +185,7 @@ static omnid_status use_explicit(retention_plan *p, const char *spec, omnid_erro
         return omnid_fail(err, OMNID_ARGUMENT, "retention %.40s: an exponential schedule wants p_init above 0", spec);
     if (fabs(v[2]) > 1000 || v[3] != floor(v[3]) || v[3] < 0 || v[3] >= p->n_layers || v[4] < 0 || v[4] > 1e6)
         return omnid_fail(err, OMNID_ARGUMENT, "retention %.40s: want tds_start a layer of 0 .. %d, lambda of 0 .. 1e6",
-                          spec, p->n_layers);
+                          spec, p->n_layers - 1);
     p->p_init = v[0];
     p->p_final = v[1];
     p->t_mid = v[2];
