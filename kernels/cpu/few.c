@@ -1,5 +1,6 @@
 /* few.c: see few.h. A panel of FEW_WIDTH columns is one thread's work: blocks of FEW_DEPTH of its k stay in the first-level
  * cache while tiles of up to FEW_TILE rows of x meet them; each tile asks for its share of the next block. */
+#include "kernels/cpu/cpu_math.h"
 #include "kernels/cpu/few.h"
 
 #include <string.h>
@@ -31,31 +32,31 @@ static inline __attribute__((always_inline)) FEW_TARGET void few_tile(const int 
                                                                       const float *ahead)
 {
     few_vec acc[FEW_TILE][FEW_VECTORS];
-#pragma GCC unroll 8
+    CPU_UNROLL
     for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < FEW_VECTORS; v++)
             acc[r][v] = *(const few_vec *)(sums + r * FEW_WIDTH + v * FEW_LANES);
     }
     for (int64_t d = 0; d < depth; d++) {
         few_vec col[FEW_VECTORS];
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < FEW_VECTORS; v++)
             col[v] = *(const few_vec *)(w + d * FEW_WIDTH + v * FEW_LANES);
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int l = 0; l < lines; l++)
             _mm_prefetch((const char *)(ahead + (d * lines + l) * FEW_LANES), _MM_HINT_T1);
-#pragma GCC unroll 8
+        CPU_UNROLL
         for (int r = 0; r < rows; r++) {
             few_vec a = (few_vec)_mm512_set1_ps(x[d * rows + r]);
-#pragma GCC unroll 4
+            CPU_UNROLL
             for (int v = 0; v < FEW_VECTORS; v++)
                 acc[r][v] += a * col[v];
         }
     }
-#pragma GCC unroll 8
+    CPU_UNROLL
     for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < FEW_VECTORS; v++)
             *(few_vec *)(sums + r * FEW_WIDTH + v * FEW_LANES) = acc[r][v];
     }

@@ -1,4 +1,5 @@
 /* panel.c: panel_body.h for AVX-512 (f32 and bf16), AVX2 and any machine, and the choice among them. */
+#include "kernels/cpu/cpu_math.h"
 #include "kernels/cpu/panel.h"
 
 #include <stddef.h>

@@ -23,9 +23,9 @@ PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a
 {
     VEC acc[PANEL_ROWS][PANEL_VECTORS];
     const int64_t width = (int64_t)nv * LANES;
-#pragma GCC unroll 16
+    CPU_UNROLL
     for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < nv; v++) {
             acc[r][v] = (VEC){0};
             if (scale)
@@ -34,20 +34,20 @@ PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a
     }
     for (int d = 0; d < depth; d++) {
         VEC col[PANEL_VECTORS];
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < nv; v++)
             col[v] = *(const VEC *)(b + d * width + v * LANES);
-#pragma GCC unroll 16
+        CPU_UNROLL
         for (int r = 0; r < rows; r++) {
             VEC x = (VEC)(*(const panel_word *)(a + r * row + d * step) + (IVEC){0}); /* any bits, in all lanes */
-#pragma GCC unroll 4
+            CPU_UNROLL
             for (int v = 0; v < nv; v++)
                 acc[r][v] = PANEL_FMA(acc[r][v], x, col[v]);
         }
     }
-#pragma GCC unroll 16
+    CPU_UNROLL
     for (int r = 0; r < rows; r++) {
-#pragma GCC unroll 4
+        CPU_UNROLL
         for (int v = 0; v < nv; v++)
             *(VEC *)(c + r * width + v * LANES) = acc[r][v];
     }
