@@ -10,6 +10,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* GStreamer hands a source to its threads, and takes it back, by locks of GLib's own that ThreadSanitizer cannot see. */
+#ifndef __has_feature
+#define __has_feature(x) 0
+#endif
+#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
+#include <sanitizer/tsan_interface.h>
+#define HAND_OVER(s) __tsan_release(s)
+#define TAKE_OVER(s) __tsan_acquire(s)
+#else
+#define HAND_OVER(s) ((void)(s))
+#define TAKE_OVER(s) ((void)(s))
+#endif
+
 enum {
     VIDEO,
     AUDIO,
@@ -23,6 +36,7 @@ enum {
 
 typedef struct {
     GstAppSink *sink; /* one reference; NULL = the pipeline has no such stream */
+    bool claimed;     /* a sink is being made; under the lock */
     GstBuffer *next;  /* pulled and not yet given */
     GstCaps *caps;    /* of it */
     int64_t next_ns;  /* its running time */
@@ -37,7 +51,7 @@ struct source_gst {
     GstElement *pipeline;
     GstBus *bus;
     gst_picture_maker *maker;
-    pthread_mutex_t lock; /* guards n_wakes and the streams' sinks until start */
+    pthread_mutex_t lock; /* guards n_wakes, and until start the streams' claimed and sink */
     pthread_cond_t changed;
     unsigned n_wakes;
     stream streams[N_STREAMS];
@@ -73,12 +87,15 @@ omnid_status source_gst_init(omnid_error *err)
     return *init_error ? omnid_fail(err, OMNID_DEVICE, "%s", init_error) : OMNID_OK;
 }
 
+/* From GStreamer's threads only. */
 static void wake(source_gst *s)
 {
+    TAKE_OVER(s);
     pthread_mutex_lock(&s->lock);
     s->n_wakes++;
     pthread_cond_signal(&s->changed);
     pthread_mutex_unlock(&s->lock);
+    HAND_OVER(s);
 }
 
 static void on_eos(GstAppSink *sink, gpointer user)
@@ -155,6 +172,7 @@ omnid_status source_gst_create(source_gst **out, const source_params *p, const s
     if (s->clip)
         gst_element_set_start_time(s->pipeline, GST_CLOCK_TIME_NONE); /* base times are set here, see play_clip */
     *out = s;
+    HAND_OVER(s);
     return OMNID_OK;
 }
 
@@ -212,20 +230,24 @@ static GstElement *make_sound_branch(source_gst *s, GstAppSink *sink)
 
 bool source_gst_add_sink(source_gst *s, bool video, GstPad *pad)
 {
-    pthread_mutex_lock(&s->lock);
+    TAKE_OVER(s);
     stream *st = &s->streams[video ? VIDEO : AUDIO];
-    bool wanted = (video ? s->p.want_video : s->p.want_audio) && !st->sink;
-    if (wanted)
-        st->sink = make_sink(s, video);
-    GstAppSink *sink = wanted ? st->sink : NULL;
+    pthread_mutex_lock(&s->lock);
+    bool mine = (video ? s->p.want_video : s->p.want_audio) && !st->claimed;
+    st->claimed = st->claimed || mine;
     pthread_mutex_unlock(&s->lock);
+    GstAppSink *sink = mine ? make_sink(s, video) : NULL; /* without the lock: GStreamer may call back into wake */
     if (!sink)
         return false;
+    pthread_mutex_lock(&s->lock);
+    st->sink = sink;
+    pthread_mutex_unlock(&s->lock);
     gst_element_sync_state_with_parent(GST_ELEMENT(sink));
     GstElement *first = video ? GST_ELEMENT(sink) : make_sound_branch(s, sink);
     GstPad *target = first ? gst_element_get_static_pad(first, "sink") : NULL;
     bool linked = target && gst_pad_link(pad, target) == GST_PAD_LINK_OK;
     gst_clear_object(&target);
+    HAND_OVER(s);
     return linked;
 }
 
@@ -602,6 +624,7 @@ omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid
 static void free_source(source_gst *s)
 {
     gst_element_set_state(s->pipeline, GST_STATE_NULL);
+    TAKE_OVER(s);
     gst_bus_set_sync_handler(s->bus, NULL, NULL, NULL);
     for (int i = 0; i < N_STREAMS; i++) {
         gst_clear_buffer(&s->streams[i].next);

@@ -255,17 +255,19 @@ static void test_file_in_real_time(void **state)
     omnid_capture *c;
     int64_t begun_us = omnid_clock_us(), begun_wall_us = omnid_wall_us();
     assert_int_equal(omnid_capture_start(&c, &p, NULL), OMNID_OK);
-    assert_int_equal(omnid_capture_wait_end(c, 3300), OMNID_DEADLINE);
-    capture_segment *open;
-    assert_int_equal(omnid_capture_open_segment(c, &open, NULL), OMNID_OK);
-    assert_int_equal(open->index, 1);
-    assert_in_range(open->n_frames, 2, 4);
-    assert_in_range(open->n_samples, 8000, 32000);
-    capture_segment_free(&open);
+    bool seen = false; /* an open segment 1 that grows */
+    for (int tries = 0; tries < 600 && !seen; tries++) {
+        capture_segment *open;
+        assert_int_equal(omnid_capture_wait_end(c, 20), OMNID_DEADLINE);
+        assert_int_equal(omnid_capture_open_segment(c, &open, NULL), OMNID_OK);
+        seen = open && open->index == 1 && open->n_frames >= 2 && open->n_samples >= 8000;
+        capture_segment_free(&open);
+    }
+    assert_true(seen);
     assert_int_equal(omnid_capture_wait_end(c, 60000), OMNID_OK);
     int64_t took_us = omnid_clock_us() - begun_us;
     omnid_capture_stop(&c);
-    assert_in_range(took_us, 5200000, 8000000);
+    assert_in_range(took_us, 5200000, 9500000);
     check_segments(&k, (want_segment[]){{4, FULL}, {4, FULL}, {3, 20800}}, 3);
     check_tone(&k, 3);
     assert_in_range(k.kept[0]->seg.start_us - begun_us, 0, 2000000);
@@ -379,8 +381,11 @@ static void test_test_source_live(void **state)
     capture_params p = keeper_params(&k, "test:smpte,size=320x240,freq=500", "same");
     omnid_capture *c;
     assert_int_equal(omnid_capture_start(&c, &p, NULL), OMNID_OK);
-    assert_int_equal(omnid_capture_wait_end(c, 4900), OMNID_DEADLINE);
     capture_status status = omnid_capture_get_status(c);
+    for (int tries = 0; tries < 200 && status.n_segments < 2; tries++) {
+        assert_int_equal(omnid_capture_wait_end(c, 100), OMNID_DEADLINE);
+        status = omnid_capture_get_status(c);
+    }
     assert_string_equal(status.video.uri, "test:smpte,size=320x240,freq=500");
     omnid_capture_stop(&c);
     assert_int_equal(k.n, 2);
@@ -396,7 +401,7 @@ static void test_test_source_live(void **state)
     assert_int_equal(status.audio.state, CAPTURE_RUNNING);
     assert_int_equal(status.video.width, 320);
     assert_int_equal(status.video.height, 240);
-    assert_in_range(status.video.fps * 10, 270, 310);
+    assert_in_range(status.video.fps * 10, 240, 310);
     assert_in_range(-status.audio.level_dbfs * 100, 890, 920); /* a sine of 0.5: -9.03 */
     keeper_free(&k);
 }
