@@ -97,6 +97,9 @@ static void forget(omnid_engine *e, omnid_timeline *tl)
         ingest_abandon(&e->background);
     timeline_clear(tl, tl->first + tl->n_window);
     tl->fresh = true;
+    pthread_mutex_lock(&e->lock);
+    timeline_publish(tl);
+    pthread_mutex_unlock(&e->lock);
 }
 
 void schedule_take_new(omnid_engine *e)
