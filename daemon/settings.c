@@ -381,6 +381,10 @@ omnid_status settings_check(const settings *c, omnid_error *err)
     for (size_t i = 0; i < c->n_cameras; i++)
         if (check_camera(&c->cameras[i], err) != OMNID_OK)
             return omnid_fail_in(err, "[camera %s]", c->cameras[i].name);
+    for (size_t i = 0; i < c->n_cameras && !c->daemon.timeline_intra; i++)
+        if (strcmp(c->cameras[i].retention, "none") != 0)
+            return omnid_fail(err, OMNID_FORMAT, "[timeline] intra = false: want retention none, camera %s has %.80s",
+                              c->cameras[i].name, c->cameras[i].retention);
     if (c->daemon.answers_deadline_ms > c->daemon.answers_max_deadline_ms)
         return omnid_fail(err, OMNID_FORMAT, "[answers] deadline_ms: want at most max_deadline_ms, %lld, found %lld",
                           (long long)c->daemon.answers_max_deadline_ms, (long long)c->daemon.answers_deadline_ms);
