@@ -66,8 +66,10 @@ static inline void case_list(attention_case *c)
     int n = 0;
     for (int page = 0; page < s->n_pages && n < s->n_keys; page++)
         for (int row = 0; row < s->capacity && n < s->n_keys; row++)
-            if (!s->scatter || test_random_int(0, 1))
-                c->keys[n++] = (kernels_key){.page = page, .row = row, .segment = page, .index = n};
+            if (!s->scatter || test_random_int(0, 1)) {
+                c->keys[n] = (kernels_key){.page = page, .row = row, .segment = page, .index = n};
+                n++;
+            }
     assert_int_equal(n, s->n_keys);
     for (int i = n - 1; s->scatter == 2 && i > 0; i--) {
         int j = (int)test_random_int(0, i);
