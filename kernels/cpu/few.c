@@ -45,7 +45,7 @@ static inline __attribute__((always_inline)) FEW_TARGET void few_tile(const int 
             col[v] = *(const few_vec *)(w + d * FEW_WIDTH + v * FEW_LANES);
         CPU_UNROLL
         for (int l = 0; l < lines; l++)
-            _mm_prefetch((const char *)(ahead + (d * lines + l) * FEW_LANES), _MM_HINT_T1);
+            _mm_prefetch((const char *)(ahead + (l * depth + d) * FEW_LANES), _MM_HINT_T1);
         CPU_UNROLL
         for (int r = 0; r < rows; r++) {
             few_vec a = (few_vec)_mm512_set1_ps(x[d * rows + r]);
