@@ -96,9 +96,9 @@ agrees() {
 ask_one() {
     local text done_event answer mark=no
     text=$(jq -r .question <<<"$1")
-    done_event=$(ask --json "$text" 2>"$folder/ask.log" | tail -n 1) || cat "$folder/ask.log" >&2
+    done_event=$(ask --json --max-tokens 16 "$text" 2>"$folder/ask.log" | tail -n 1) || cat "$folder/ask.log" >&2
     [ -n "$done_event" ] || done_event='{}'
-    answer=$(jq -r '.text // ("(" + (.code // "no answer") + ")")' <<<"$done_event")
+    answer=$(jq -r '.text // ("(" + (.code // "no answer") + ")") | gsub("\\s+"; " ") | .[0:60]' <<<"$done_event")
     ! agrees "$answer" "$1" || mark=yes
     printf '%-9s %s\n' "$(jq -r .modality <<<"$1")" "$text"
     printf '          truth: %-14s answer: %-14s agrees: %-4s first token: %s ms   retained: %s %%\n' \

@@ -87,7 +87,9 @@ run_tests() {
 
 shell_scripts() {
     git ls-files | while read -r file; do
-        [ -f "$file" ] && head -c 64 "$file" | head -n 1 | tr -d '\0' | grep -qE '^#!.*\b(ba)?sh\b' && echo "$file"
+        if [ -f "$file" ] && head -c 64 "$file" | head -n 1 | tr -d '\0' | grep -qE '^#!.*\b(ba)?sh\b'; then
+            echo "$file"
+        fi
     done
 }
 
