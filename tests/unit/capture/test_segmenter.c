@@ -60,10 +60,11 @@ static float value_at(int64_t position)
 /* Puts n samples whose values say that they are at `position`, at the time t_us. */
 static omnid_status put_sound_as(segmenter *s, int64_t t_us, int64_t position, int n)
 {
-    static float x[SAMPLES * 2];
+    static float values[30011 + SAMPLES * 2]; /* value_at, made once */
+    for (int i = 0; values[0] == 0.0f && i < 30011 + SAMPLES * 2; i++)
+        values[30011 + SAMPLES * 2 - 1 - i] = value_at(30011 + SAMPLES * 2 - 1 - i);
+    const float *x = values + position % 30011;
     omnid_status status = OMNID_OK;
-    for (int i = 0; i < n; i++)
-        x[i] = value_at(position + i);
     for (int i = 0; i < n && status == OMNID_OK; i += 8000)
         status = segmenter_put_sound(s, t_us + (int64_t)i * 125 / 2, x + i, n - i < 8000 ? n - i : 8000);
     return status;
@@ -142,6 +143,7 @@ static void play_frames(const int64_t *times, int n, int n_segments)
     for (int64_t now = 0; closed < n_segments; now += 5 * MS) {
         for (; next < n && times[next] <= now; next++)
             assert_int_equal(put_frame(s, t0 + times[next]), OMNID_OK);
+        assert_true(now < 60 * (int64_t)S); /* a segment that was skipped */
         capture_segment *seg = take(s, t0 + now);
         if (!seg)
             continue;
