@@ -1,5 +1,6 @@
 /* connection.c: one queue of held messages for each client that does not read. */
 #include "daemon/connection.h"
+#include "daemon/protocol.h"
 
 #include <errno.h>
 #include <string.h>
@@ -97,7 +98,7 @@ static char *token_text(json_t *id, const char *text, size_t n)
     json_t *event = json_pack("{s:s, s:s%}", "event", "token", "text", text, n);
     if (id && event)
         json_object_set(event, "id", id);
-    char *line = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    char *line = event ? protocol_text(event) : NULL;
     json_decref(event);
     return line;
 }
@@ -179,7 +180,7 @@ static connection_result send_or_hold(connections *c, const connection_peer *pee
 
 connection_result connections_send(connections *c, const connection_peer *peer, json_t *message)
 {
-    char *line = json_dumps(message, JSON_COMPACT);
+    char *line = protocol_text(message);
     if (!line)
         return CONNECTION_SLOW;
     connection_result result = send_or_hold(c, peer, line, false);
@@ -211,7 +212,7 @@ connection_result connections_end_slow(connections *c, const connection_peer *pe
         held_free(h);
         g_queue_delete_link(&one->messages, l);
     }
-    char *line = json_dumps(message, JSON_COMPACT);
+    char *line = protocol_text(message);
     if (!line)
         return CONNECTION_SLOW;
     connection_result result = send_or_hold(c, peer, line, true);

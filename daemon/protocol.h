@@ -104,6 +104,9 @@ size_t protocol_op_fields(protocol_op op, const char **names, size_t max);
 json_t *protocol_reply(const char *event, json_t *id);
 json_t *protocol_reply_error(json_t *id, const protocol_error *e);
 
+/* A message as it is sent: one line, ten digits a number. NULL: out of memory. free. */
+char *protocol_text(const json_t *message);
+
 /* What a done event needs beside the engine's result. */
 typedef struct {
     json_t *id;

@@ -123,6 +123,8 @@ static json_t *evidence(const protocol_done *d, const omnid_result *r)
     for (int i = 0; i < r->n_evidence; i++) {
         const omnid_evidence *e = &r->evidence[i];
         int64_t end_us = e->wall_us ? e->wall_us + SEGMENT_US : 0;
+        if (end_us > d->wall_us && e->wall_us < d->wall_us)
+            end_us = d->wall_us; /* the open segment has got as far as now */
         json_t *moment = json_object();
         json_object_set_new(moment, "t0", protocol_time(e->wall_us));
         json_object_set_new(moment, "t1", protocol_time(end_us));
@@ -202,8 +204,9 @@ json_t *protocol_reply_done(const protocol_done *d, const omnid_result *r)
     json_object_set_new(reply, "retention", protocol_number(r->retained));
     json_object_set_new(reply, "first_segment", json_integer(r->first_segment));
     json_object_set_new(reply, "last_segment", json_integer(r->last_segment));
-    json_object_set_new(reply, "newest_ago_s",
-                        r->newest_wall_us ? json_real((double)(d->wall_us - r->newest_wall_us) / 1e6) : json_null());
+    /* A frame stands for the half second after it, so the newest data may seem to end a little after now. */
+    double newest_ago_s = fmax(0, (double)(d->wall_us - r->newest_wall_us) / 1e6);
+    json_object_set_new(reply, "newest_ago_s", r->newest_wall_us ? json_real(newest_ago_s) : json_null());
     add_choices(reply, d, r);
     json_object_set_new(reply, "evidence", evidence(d, r));
     json_object_set_new(reply, "timings", timings(d, r));
@@ -262,4 +265,9 @@ json_t *protocol_source(const capture_source_status *s)
     json_object_set_new(out, "message", json_text(s->message));
     free(uri);
     return out;
+}
+
+char *protocol_text(const json_t *message)
+{
+    return json_dumps(message, JSON_COMPACT | JSON_REAL_PRECISION(10));
 }

@@ -52,7 +52,7 @@ void server_publish(server *s, const char *event, const char *camera_name, json_
     json_object_set_new(body, "event", json_string(event));
     if (camera_name)
         json_object_set_new(body, "camera", json_string(camera_name));
-    char *line = json_dumps(body, JSON_COMPACT);
+    char *line = protocol_text(body);
     if (line && zmq_send(s->publisher, topic, (size_t)n, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0)
         zmq_send(s->publisher, line, strlen(line), ZMQ_DONTWAIT); /* a subscriber that is full misses it */
     free(line);
