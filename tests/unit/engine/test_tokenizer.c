@@ -55,7 +55,7 @@ static void check_pairs(const omnid_tokenizer *t, const pair *pairs, size_t n)
     }
 }
 
-/* he 256, ll 257, hell 258, hello 259, ab 260, bc 261, abc 262, " w" 263, é 264. */
+/* he 256, ll 257, hell 258, hello 259, ab 260, bc 261, abc 262, " w" 263, é 264, lh 265, lhe 266. */
 static void test_merges(void **state)
 {
     (void)state;
@@ -65,6 +65,8 @@ static void test_merges(void **state)
                                  {"helo", "256 108 111"},
                                  {"lll", "257 108"}, /* leftmost first */
                                  {"llll", "257 257"},
+                                 {"lh", "265"},
+                                 {"lhe", "266"}, /* he goes first; l + h is stale then, though l + he merges too */
                                  {"abc", "262"},
                                  {"bc", "261"},
                                  {"abbc", "260 261"},
