@@ -18,6 +18,8 @@ int64_t timeline_first_with(const omnid_timeline *tl, int64_t segment)
 
 static void drop_oldest(omnid_timeline *tl, int n)
 {
+    if (n == 0)
+        return;
     for (int i = 0; i < n; i++)
         page_unref(&tl->engine->memory, &tl->window[i]);
     memmove(tl->window, tl->window + n, (size_t)(tl->n_window - n) * sizeof *tl->window);
