@@ -20,10 +20,16 @@
 
 #define CPU_INLINE static inline __attribute__((always_inline))
 
-/* Before a loop over a register tile: its count is a constant and it is unrolled whole. */
-#if defined(__clang__)
+/* CPU_TILE: a function of a register tile, compiled for each of its constant sizes; CPU_UNROLL: before its loops over the
+ * tile. Not under sanitizers: their checks would make minutes of compiling out of it. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define CPU_TILE static __attribute__((noinline))
+#define CPU_UNROLL
+#elif defined(__clang__)
+#define CPU_TILE   CPU_INLINE
 #define CPU_UNROLL _Pragma("clang loop unroll(full)")
 #else
+#define CPU_TILE   CPU_INLINE
 #define CPU_UNROLL _Pragma("GCC unroll 16")
 #endif
 

@@ -27,9 +27,8 @@ bool few_usable(void)
 }
 
 /* sums [rows][FEW_WIDTH] += x [depth][rows] · w [depth][FEW_WIDTH]; lines: cache lines at `ahead` to ask for a step. */
-static inline __attribute__((always_inline)) FEW_TARGET void few_tile(const int rows, const int lines, float *sums,
-                                                                      const float *x, const float *w, int64_t depth,
-                                                                      const float *ahead)
+CPU_TILE FEW_TARGET void few_tile(const int rows, const int lines, float *sums, const float *x, const float *w,
+                                  int64_t depth, const float *ahead)
 {
     few_vec acc[FEW_TILE][FEW_VECTORS];
     CPU_UNROLL

@@ -18,8 +18,8 @@ typedef PANEL(ivec) PANEL(iload) __attribute__((may_alias));
 #define PANEL_FN static inline __attribute__((always_inline)) PANEL_TARGET
 
 /* c [rows][nv] = (c * scale if scale else 0) + a b over `depth`. a: row r, depth d at a[r * row + d * step]. */
-PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a, int64_t row, int64_t step,
-                          const float *b, int depth, const VEC *scale)
+CPU_TILE PANEL_TARGET void PANEL(tile)(const int rows, const int nv, float *c, const float *a, int64_t row,
+                                       int64_t step, const float *b, int depth, const VEC *scale)
 {
     VEC acc[PANEL_ROWS][PANEL_VECTORS];
     const int64_t width = (int64_t)nv * LANES;
@@ -56,8 +56,8 @@ PANEL_FN void PANEL(tile)(const int rows, const int nv, float *c, const float *a
 /* All n rows of a product, the last few one tile of 4, 2 or 1 rows at a time. Row r begins at a + OFFSET(r): packed
  * values have `row` rows of PANEL_PACK together, keys have rows of their own, `row` apart. */
 #define OFFSET(r) (packed ? (int64_t)((r) / PANEL_PACK * PANEL_PACK) * row + (r) % PANEL_PACK : (r)*row)
-PANEL_FN void PANEL(product_of)(const int nv, float *c, int n, const float *a, const bool packed, int64_t row,
-                                const float *b, int depth, const VEC *scale)
+CPU_TILE PANEL_TARGET void PANEL(product_of)(const int nv, float *c, int n, const float *a, const bool packed,
+                                             int64_t row, const float *b, int depth, const VEC *scale)
 {
     const int64_t width = (int64_t)nv * LANES, step = packed ? PANEL_PACK : 1, next = packed ? 1 : row;
     int r = 0;
