@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 /* SIGTERM to exit takes at most 2 s: cameras and engine get this long, then the process leaves without them. */
-enum { MAIN_STOP_MS = 1500 };
+enum { MAIN_STOP_MS = 1400 };
 
 OMNID_API const char *argp_program_version = "omnid " OMNID_VERSION;
 

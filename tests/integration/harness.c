@@ -43,6 +43,10 @@ void process_start_in(process *p, const char *folder, const char *binary, const 
     assert_int_not_equal(p->pid, -1);
     if (p->pid > 0)
         return;
+    const char *sanitizer = getenv("TSAN_OPTIONS"); /* which sleeps a second at exit unless told otherwise */
+    char tsan[512];
+    snprintf(tsan, sizeof tsan, "%s:atexit_sleep_ms=0", sanitizer ? sanitizer : "");
+    setenv("TSAN_OPTIONS", tsan, 1);
     int fd = open(p->log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
     dup2(fd, 1);
     dup2(fd, 2);

@@ -5,7 +5,8 @@
  *   "hang"                          writes nothing until it is cancelled or its deadline passes
  *   anything else                   is echoed word by word
  *
- * and in the name of the model's folder: "slow" takes 1.5 s to load, "broken" does not load, "failing" steps never work. */
+ * and in the name of the model's folder: "slow" takes 1.5 s to load, "broken" does not load, "failing" steps never work,
+ * "behind" takes 100 ms a segment. */
 #include "engine/omnid.h"
 
 #include <pthread.h>
@@ -17,7 +18,7 @@
 enum { FAKE_WINDOW = 32, FAKE_LAYERS = 4, FAKE_TIMELINES = 8, FAKE_ANSWERS = 1024 };
 
 struct omnid_model {
-    bool failing;
+    bool failing, behind;
 };
 
 struct omnid_segment {
@@ -82,6 +83,7 @@ omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid
     }
     *out = calloc(1, sizeof **out);
     (*out)->failing = strstr(folder, "failing") != NULL;
+    (*out)->behind = strstr(folder, "behind") != NULL;
     return OMNID_OK;
 }
 
@@ -256,6 +258,8 @@ static bool run_one(omnid_engine *e)
             continue;
         omnid_segment_report report = take_segment(tl);
         pthread_mutex_unlock(&e->lock);
+        if (e->model->behind)
+            sleep_ms(100);
         e->callbacks.on_segment(e->callbacks.user, tl, &report);
         pthread_mutex_lock(&e->lock);
         return true;

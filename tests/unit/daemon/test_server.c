@@ -335,6 +335,42 @@ static void events_are_published(void **state)
     remove_folder(path);
 }
 
+/* Segments come five times as fast as the engine takes them: the oldest waiting ones are skipped, counted and told. */
+static void an_engine_behind_skips_the_oldest_and_tells(void **state)
+{
+    (void)state;
+    process p;
+    client c;
+    char path[128], option[160];
+    make_fake_model(path, sizeof path, "behind");
+    snprintf(option, sizeof option, "--model=%s", path);
+    process_start(&p, OMNID_FAKE, (const char *[]){option, NULL});
+    process_wait_segments(&p, NULL, 8);
+    client_open(&c, &p, ZMQ_DEALER);
+    json_t *status = client_ask(&c, "{\"op\":\"status\"}");
+    double n_closed = number_at(status, "cameras.0.segments"), n_skipped = number_at(status, "cameras.0.skipped");
+    assert_true(n_skipped >= 8);
+    assert_true(number_at(status, "cameras.0.waiting") <= 4); /* [timeline] max_queued */
+    json_t *timeline = client_ask(&c, "{\"op\":\"timeline\"}");
+    size_t n = json_array_size(value_at(timeline, "segments"));
+    double last = -1;
+    for (size_t i = 0; i < n; i++) {
+        double number = number_at(json_array_get(value_at(timeline, "segments"), i), "segment");
+        assert_true(number > last);
+        last = number;
+    }
+    assert_true(n_closed - last < 30); /* what it sees is recent: nothing piles up */
+    assert_true(n + n_skipped <= n_closed + 30);
+    char *log = process_log(&p);
+    assert_non_null(strstr(log, "skipped: the engine is behind"));
+    free(log);
+    json_decref(status);
+    json_decref(timeline);
+    client_close(&c);
+    assert_int_equal(process_stop(&p, SIGTERM, NULL), 0);
+    remove_folder(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -348,6 +384,7 @@ int main(void)
         cmocka_unit_test(three_cameras_need_a_name_and_do_not_mix),
         cmocka_unit_test(before_the_first_segment_there_is_a_sentence),
         cmocka_unit_test(events_are_published),
+        cmocka_unit_test(an_engine_behind_skips_the_oldest_and_tells),
     };
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
 }
