@@ -41,7 +41,7 @@ void answer_fill_counts(const answer *a, int layer, int query_row, kernels_count
     c->k_leave = (int32_t)a->k[layer];
     c->tds = layer >= a->ask.plan.tds_start;
     c->c_last = a->c_last;
-    c->lambda = (float)a->ask.plan.lambda;
+    c->lambda = a->ask.plan.lambda;
     c->first_score_row = first < 0 ? 0 : first < c->n_rows ? first : c->n_rows;
 }
 
