@@ -32,7 +32,8 @@ def write_clip(folder, i, seed, n_seg, pool, kinds, n_questions):
     rng = np.random.default_rng([79, seed])
     while True:
         truth, frames, wave = world.make_clip(int(rng.integers(1 << 40)), n_seg, pool)
-        got = [q for q in (questions.ask(truth, rng, kinds) for _ in range(6 * n_questions)) if q][:n_questions]
+        drawn = {q[1]: q for q in (questions.ask(truth, rng, kinds) for _ in range(8 * n_questions)) if q}
+        got = list(drawn.values())[:n_questions]
         if len(got) == n_questions:
             break
     np.save(f"{folder}/{i}.npy", frames)
@@ -45,7 +46,7 @@ def write_clip(folder, i, seed, n_seg, pool, kinds, n_questions):
 def run(a, folder, shown, asked, options):
     """the answers' texts: clip `asked`'s questions about clip `shown`"""
     cmd = [a.omnid_run, "--model", a.model, "--frames", f"{folder}/{shown}.npy", "--audio", f"{folder}/{shown}.wav", "--mode", "eager",
-           "--mel-reference", "running", "--max-tokens", "12", "--questions", f"{folder}/{asked}.txt", *options]
+           "--mel-reference", "running", "--threads", "1", "--max-tokens", "12", "--questions", f"{folder}/{asked}.txt", *options]
     out = subprocess.run(cmd, check=True, capture_output=True, text=True, env=dict(os.environ, OMP_NUM_THREADS="1")).stdout
     return [json.loads(line)["text"] for line in out.splitlines() if line.startswith("{")]
 
