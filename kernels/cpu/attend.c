@@ -123,22 +123,11 @@ static void attend_write(const attend_job *job, int64_t item)
         panel from = attend_panel(job, split, kv_head, p, 0);
         attend_merge(&sum, &from, width, hd);
     }
-    for (int c = 0; c < width && column + c < job->q.n_columns; c++) {
-        int64_t row = (column + c) / job->q.group;
-        int head = kv_head * job->q.group + (int)((column + c) % job->q.group);
-        float scale = sum.l[c] > 0 ? 1.0f / sum.l[c] : 0.0f;
-        if (job->out->dtype == KERNELS_F32) {
-            float *to = (float *)tensor_row(job->out, row) + (int64_t)head * hd;
-            for (int d = 0; d < hd; d++)
-                to[d] = sum.o[(int64_t)d * width + c] * scale;
-        } else {
-            uint16_t *to = (uint16_t *)tensor_row(job->out, row) + (int64_t)head * hd;
-            for (int d = 0; d < hd; d++)
-                to[d] = bf16_from_f32(sum.o[(int64_t)d * width + c] * scale);
-        }
-        if (job->lse)
-            ((float *)tensor_row(job->lse, row))[head] =
-                sum.l[c] > 0 ? (sum.m[c] + log2f(sum.l[c])) * 0.693147180559945309f : -INFINITY;
+    queries_unpack(&job->q, job->out, &sum, kv_head, p);
+    for (int c = 0; job->lse && c < width && column + c < job->q.n_columns; c++) {
+        float *row = tensor_row(job->lse, (column + c) / job->q.group);
+        row[kv_head * job->q.group + (column + c) % job->q.group] =
+            sum.l[c] > 0 ? (sum.m[c] + log2f(sum.l[c])) * 0.693147180559945309f : -INFINITY;
     }
 }
 

@@ -105,23 +105,6 @@ static panel encoder_panel(const encoder_job *job, const encoder_work *w, const 
                    .l = w->l + at};
 }
 
-/* Columns of a finished panel as rows of y. */
-static void encoder_write(const encoder_job *job, const queries *q, const panel *from, int p, int head)
-{
-    int width = queries_width(q, p), hd = job->head_dim;
-    int64_t column = queries_column(q, p);
-    for (int c = 0; c < width && column + c < q->n_columns; c++) {
-        float scale = 1.0f / from->l[c];
-        char *row = tensor_row(job->y, q->first_row + column + c);
-        if (job->y->dtype == KERNELS_F32)
-            for (int d = 0; d < hd; d++)
-                ((float *)row)[(int64_t)head * hd + d] = from->o[(int64_t)d * width + c] * scale;
-        else
-            for (int d = 0; d < hd; d++)
-                ((uint16_t *)row)[(int64_t)head * hd + d] = bf16_from_f32(from->o[(int64_t)d * width + c] * scale);
-    }
-}
-
 /* Adds the probabilities of a chunk's columns to job->seen. */
 static void encoder_see(const encoder_job *job, const encoder_work *w, const queries *q, int first, int end, int head)
 {
@@ -167,7 +150,7 @@ static void encoder_chunk(const encoder_job *job, const queries *q, int first, i
     }
     for (int p = first; p < end; p++) {
         panel from = encoder_panel(job, &w, q, p - first, p);
-        encoder_write(job, q, &from, p, head);
+        queries_unpack(q, job->y, &from, head, p);
     }
     if (job->seen)
         encoder_see(job, &w, q, first, end, head);

@@ -30,7 +30,91 @@ typedef int32_t panel_word __attribute__((may_alias));
          (f) +                                                                                                         \
      1.0f)
 
+/* One number at a time: columns first .. width - 1, dimensions from d on. */
+static void panel_gather_rest(float *to, int width, const float *const *from, int first, int n, int d, int head_dim)
+{
+    for (int c = first; c < width; c++)
+        for (int i = d; i < head_dim; i++)
+            to[(int64_t)i * width + c] = c < n ? from[c][i] : 0.0f;
+}
+
+static void panel_scatter_rest(float *const *to, const float *from, int width, const float *scale, int first, int n,
+                               int d, int head_dim)
+{
+    for (int c = first; c < n; c++)
+        for (int i = d; i < head_dim; i++)
+            to[c][i] = from[(int64_t)i * width + c] * scale[c];
+}
+
+static void panel_gather_any(float *to, int width, const float *const *from, int n, int head_dim)
+{
+    panel_gather_rest(to, width, from, 0, n, 0, head_dim);
+}
+
+static void panel_scatter_any(float *const *to, const float *from, int width, const float *scale, int n, int head_dim)
+{
+    panel_scatter_rest(to, from, width, scale, 0, n, 0, head_dim);
+}
+
 #if defined(__x86_64__)
+
+#define PANEL_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+
+/* 16 rows of 16 numbers become its columns: pairs of rows, of pairs, of quarters, of halves change places. */
+static inline __attribute__((always_inline)) PANEL_AVX512 void panel_transpose(__m512 r[16])
+{
+    __m512 t[16];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            __m512d a = _mm512_castps_pd(t[i + j]), b = _mm512_castps_pd(t[i + j + 2]);
+            r[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+            r[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        }
+    for (int i = 0; i < 16; i += 8)
+        for (int j = 0; j < 4; j++) {
+            t[i + j] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0x88);
+            t[i + j + 4] = _mm512_shuffle_f32x4(r[i + j], r[i + j + 4], 0xdd);
+        }
+    for (int j = 0; j < 8; j++) {
+        r[j] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0x88);
+        r[j + 8] = _mm512_shuffle_f32x4(t[j], t[j + 8], 0xdd);
+    }
+}
+
+static PANEL_AVX512 void panel_gather_avx512(float *to, int width, const float *const *from, int n, int head_dim)
+{
+    int whole = head_dim / 16 * 16;
+    for (int c = 0; c < width; c += 16)
+        for (int d = 0; d < whole; d += 16) {
+            __m512 r[16];
+            for (int i = 0; i < 16; i++)
+                r[i] = c + i < n ? _mm512_loadu_ps(from[c + i] + d) : _mm512_setzero_ps();
+            panel_transpose(r);
+            for (int i = 0; i < 16; i++)
+                _mm512_store_ps(to + (int64_t)(d + i) * width + c, r[i]);
+        }
+    panel_gather_rest(to, width, from, 0, n, whole, head_dim);
+}
+
+static PANEL_AVX512 void panel_scatter_avx512(float *const *to, const float *from, int width, const float *scale, int n,
+                                              int head_dim)
+{
+    int whole = head_dim / 16 * 16;
+    for (int c = 0; c < n; c += 16)
+        for (int d = 0; d < whole; d += 16) {
+            __m512 r[16], factor = _mm512_loadu_ps(scale + c);
+            for (int i = 0; i < 16; i++)
+                r[i] = _mm512_mul_ps(_mm512_load_ps(from + (int64_t)(d + i) * width + c), factor);
+            panel_transpose(r);
+            for (int i = 0; i < 16 && c + i < n; i++)
+                _mm512_storeu_ps(to[c + i] + d, r[i]);
+        }
+    panel_scatter_rest(to, from, width, scale, 0, n, whole, head_dim);
+}
 
 static inline __attribute__((always_inline, target("avx512f"))) __m512 panel_exp2_avx512(__m512 x)
 {
@@ -41,7 +125,7 @@ static inline __attribute__((always_inline, target("avx512f"))) __m512 panel_exp
 
 #define PANEL(name)        panel_##name##_avx512
 #define PANEL_NAME         "avx512"
-#define PANEL_TARGET       __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")))
+#define PANEL_TARGET       PANEL_AVX512
 #define PANEL_BYTES        64
 #define PANEL_ROWS         8
 #define PANEL_FMA(c, a, b) ((c) + (a) * (b))
@@ -51,6 +135,8 @@ static inline __attribute__((always_inline, target("avx512f"))) __m512 panel_exp
 #define PANEL_USABLE                                                                                                   \
     (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&  \
      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma"))
+#define PANEL_GATHER  panel_gather_avx512
+#define PANEL_SCATTER panel_scatter_avx512
 #include "kernels/cpu/panel_body.h"
 
 #define PANEL(name)        panel_##name##_avx512bf16
@@ -63,6 +149,8 @@ static inline __attribute__((always_inline, target("avx512f"))) __m512 panel_exp
 #define PANEL_EXP2(x)      ((VEC)panel_exp2_avx512((__m512)(x)))
 #define PANEL_PAIRS        1
 #define PANEL_USABLE       (panel_usable_avx512() && __builtin_cpu_supports("avx512bf16"))
+#define PANEL_GATHER       panel_gather_avx512
+#define PANEL_SCATTER      panel_scatter_avx512
 #include "kernels/cpu/panel_body.h"
 
 static inline __attribute__((always_inline, target("avx2,fma"))) __m256 panel_exp2_avx2(__m256 x)
@@ -83,6 +171,8 @@ static inline __attribute__((always_inline, target("avx2,fma"))) __m256 panel_ex
 #define PANEL_EXP2(x)      ((VEC)panel_exp2_avx2((__m256)(x)))
 #define PANEL_PAIRS        0
 #define PANEL_USABLE       (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define PANEL_GATHER       panel_gather_any
+#define PANEL_SCATTER      panel_scatter_any
 #include "kernels/cpu/panel_body.h"
 
 #endif
@@ -90,6 +180,7 @@ static inline __attribute__((always_inline, target("avx2,fma"))) __m256 panel_ex
 /* Any machine: 16-byte vectors (NEON on arm64, SSE2 on x86-64). */
 typedef float panel_f4 __attribute__((vector_size(16)));
 typedef int32_t panel_i4 __attribute__((vector_size(16)));
+typedef uint32_t panel_u4 __attribute__((vector_size(16)));
 
 static inline __attribute__((always_inline)) panel_f4 panel_max_any(panel_f4 a, panel_f4 b)
 {
@@ -101,15 +192,15 @@ static inline __attribute__((always_inline)) panel_f4 panel_exp2_any(panel_f4 x)
 {
     panel_i4 seen = x >= -126.0f;
     panel_f4 shifted = x + PANEL_MAGIC, f = x - (shifted - PANEL_MAGIC);
-    panel_f4 y = PANEL_POLY(f) * (panel_f4)(((panel_i4)shifted << 23) + 0x3f800000);
+    panel_f4 y = PANEL_POLY(f) * (panel_f4)(((panel_u4)shifted << 23) + 0x3f800000u);
     return (panel_f4)(seen & (panel_i4)y);
 }
 
 /* The sum of two bf16 products, as the bf16 instructions make it. */
 static inline __attribute__((always_inline)) panel_f4 panel_pair_any(panel_f4 c, panel_f4 a, panel_f4 b)
 {
-    panel_i4 x = (panel_i4)a, y = (panel_i4)b;
-    c = c + (panel_f4)(x & ~0xffff) * (panel_f4)(y & ~0xffff);
+    panel_u4 x = (panel_u4)a, y = (panel_u4)b;
+    c = c + (panel_f4)(x & ~0xffffu) * (panel_f4)(y & ~0xffffu);
     return c + (panel_f4)(x << 16) * (panel_f4)(y << 16);
 }
 
@@ -129,6 +220,8 @@ static inline __attribute__((always_inline)) panel_f4 panel_pair_any(panel_f4 c,
 #define PANEL_EXP2(x)      ((VEC)panel_exp2_any((panel_f4)(x)))
 #define PANEL_PAIRS        0
 #define PANEL_USABLE       true
+#define PANEL_GATHER       panel_gather_any
+#define PANEL_SCATTER      panel_scatter_any
 #include "kernels/cpu/panel_body.h"
 
 /* The bf16 loops without bf16 instructions: never chosen; tests compare it, since few machines have the instructions. */
@@ -142,6 +235,8 @@ static inline __attribute__((always_inline)) panel_f4 panel_pair_any(panel_f4 c,
 #define PANEL_EXP2(x)      ((VEC)panel_exp2_any((panel_f4)(x)))
 #define PANEL_PAIRS        1
 #define PANEL_USABLE       true
+#define PANEL_GATHER       panel_gather_any
+#define PANEL_SCATTER      panel_scatter_any
 #include "kernels/cpu/panel_body.h"
 
 const panel_ops *const panel_all[] = {

@@ -56,6 +56,10 @@ typedef struct {
     /* sums[j * lanes + …] += e^(q·k_j / sqrt(head_dim) - lse) of the panel's columns, in p->m: lse in units of log2 (a
      * column with 1e30 adds nothing). o and l are not used. */
     void (*weigh)(const panel *p, const panel_block *b, int head_dim, float scale, float *sums, float *scratch);
+    /* to[d * width + c] = from[c][d] for c < n, 0 for n <= c < width; width is a multiple of lanes. Float32. */
+    void (*gather)(float *to, int width, const float *const *from, int n, int head_dim);
+    /* to[c][d] = from[d * width + c] * scale[c] for c < n. */
+    void (*scatter)(float *const *to, const float *from, int width, const float *scale, int n, int head_dim);
 } panel_ops;
 
 /* Every kernel that was compiled, fastest first, NULL at the end; the last ones run anywhere. */

@@ -7,6 +7,7 @@
  *   PANEL_FMA(c, a, b) c + a * b, or the bf16 pair product
  *   PANEL_MAX(a, b), PANEL_EXP2(x) with 0 for very low x
  *   PANEL_PAIRS        1 for a bf16 kernel
+ *   PANEL_GATHER, PANEL_SCATTER  functions of panel_ops
  *   PANEL_USABLE       expression: this processor has it */
 
 typedef float PANEL(vec) __attribute__((vector_size(PANEL_BYTES)));
@@ -208,8 +209,15 @@ static bool PANEL(usable)(void)
     return PANEL_USABLE;
 }
 
-static const panel_ops PANEL(ops) = {PANEL_NAME,   LANES,       PANEL_PAIRS, PANEL(usable),
-                                     PANEL(clear), PANEL(step), PANEL(weigh)};
+static const panel_ops PANEL(ops) = {.name = PANEL_NAME,
+                                     .lanes = LANES,
+                                     .pairs = PANEL_PAIRS,
+                                     .usable = PANEL(usable),
+                                     .clear = PANEL(clear),
+                                     .step = PANEL(step),
+                                     .weigh = PANEL(weigh),
+                                     .gather = PANEL_GATHER,
+                                     .scatter = PANEL_SCATTER};
 
 #undef VEC
 #undef IVEC
@@ -225,4 +233,6 @@ static const panel_ops PANEL(ops) = {PANEL_NAME,   LANES,       PANEL_PAIRS, PAN
 #undef PANEL_MAX
 #undef PANEL_EXP2
 #undef PANEL_PAIRS
+#undef PANEL_GATHER
+#undef PANEL_SCATTER
 #undef PANEL_USABLE

@@ -25,17 +25,9 @@ int queries_width(const queries *s, int p)
     return (int)(queries_column(s, p + 1) - queries_column(s, p));
 }
 
-/* One column; `to` and its steps of `width` floats. */
-static void queries_pack_column(const queries *s, float *to, int width, int64_t row, int head)
+/* One column of bf16 numbers; `to` and its steps of `width` floats. */
+static void queries_pack_bf16(const queries *s, float *to, int width, const uint16_t *from)
 {
-    int64_t at = (int64_t)head * s->head_dim;
-    if (s->q->dtype == KERNELS_F32) {
-        const float *from = (const float *)tensor_row(s->q, row) + at;
-        for (int d = 0; d < s->head_dim; d++)
-            to[(int64_t)d * width] = from[d];
-        return;
-    }
-    const uint16_t *from = (const uint16_t *)tensor_row(s->q, row) + at;
     if (!s->ops->pairs)
         for (int d = 0; d < s->head_dim; d++)
             to[(int64_t)d * width] = f32_from_bf16(from[d]);
@@ -47,13 +39,39 @@ static void queries_pack_column(const queries *s, float *to, int width, int64_t 
 
 void queries_pack(const queries *s, float *to, int cls, int kv_head, int p)
 {
+    const float *columns[PANEL_VECTORS * PANEL_LANES];
     int64_t column = queries_column(s, p);
-    int width = queries_width(s, p);
-    for (int c = 0; c < width; c++)
-        if (column + c < s->n_columns)
-            queries_pack_column(s, to + c, width, cls * s->max_rows + s->first_row + (column + c) / s->group,
-                                kv_head * s->group + (int)((column + c) % s->group));
+    int width = queries_width(s, p), n = s->n_columns - column < width ? (int)(s->n_columns - column) : width;
+    for (int c = 0; c < n; c++) {
+        int64_t row = cls * s->max_rows + s->first_row + (column + c) / s->group;
+        int64_t at = (int64_t)(kv_head * s->group + (column + c) % s->group) * s->head_dim;
+        if (s->q->dtype == KERNELS_F32)
+            columns[c] = (const float *)tensor_row(s->q, row) + at;
         else
-            for (int d = 0; d < s->depth; d++)
+            queries_pack_bf16(s, to + c, width, (const uint16_t *)tensor_row(s->q, row) + at);
+    }
+    if (s->q->dtype == KERNELS_F32)
+        s->ops->gather(to, width, columns, n, s->head_dim);
+    else
+        for (int d = 0; d < s->depth; d++)
+            for (int c = n; c < width; c++)
                 to[(int64_t)d * width + c] = 0;
+}
+
+void queries_unpack(const queries *s, const tensor *y, const panel *from, int kv_head, int p)
+{
+    float *columns[PANEL_VECTORS * PANEL_LANES], scale[PANEL_VECTORS * PANEL_LANES] = {0};
+    int64_t column = queries_column(s, p);
+    int width = queries_width(s, p), n = s->n_columns - column < width ? (int)(s->n_columns - column) : width;
+    for (int c = 0; c < n; c++) {
+        char *row = tensor_row(y, s->first_row + (column + c) / s->group);
+        int64_t at = (int64_t)(kv_head * s->group + (column + c) % s->group) * s->head_dim;
+        scale[c] = from->l[c] > 0 ? 1.0f / from->l[c] : 0.0f;
+        columns[c] = (float *)row + at;
+        if (y->dtype == KERNELS_BF16)
+            for (int d = 0; d < s->head_dim; d++)
+                ((uint16_t *)row)[at + d] = bf16_from_f32(from->o[(int64_t)d * width + c] * scale[c]);
+    }
+    if (y->dtype == KERNELS_F32)
+        s->ops->scatter(columns, from->o, width, scale, n, s->head_dim);
 }

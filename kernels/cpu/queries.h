@@ -27,5 +27,7 @@ int64_t queries_column(const queries *s, int p);
 int queries_width(const queries *s, int p);
 /* Writes panel p: [depth][width]. */
 void queries_pack(const queries *s, float *to, int cls, int kv_head, int p);
+/* Writes a finished panel: o / l of column c goes to its row and head of y (F32 or BF16). No key: zeros. */
+void queries_unpack(const queries *s, const tensor *y, const panel *from, int kv_head, int p);
 
 #endif
