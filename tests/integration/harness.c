@@ -262,6 +262,14 @@ double number_at(const json_t *value, const char *path)
     return json_number_value(found);
 }
 
+void assert_event(const json_t *event, const char *name)
+{
+    if (event && strcmp(text_at(event, "event"), name) == 0)
+        return;
+    char *text = json_dumps(event, JSON_COMPACT);
+    fail_msg("want event %s, found %.600s", name, text ? text : "none");
+}
+
 /* ------------------------------------------------------------------ waiting */
 
 void process_wait_ready(const process *p)

@@ -57,6 +57,9 @@ const char *text_at(const json_t *value, const char *path);
 double number_at(const json_t *value, const char *path);
 const json_t *value_at(const json_t *value, const char *path); /* NULL = not there */
 
+/* The event's name must be this; else the test fails with the whole event. */
+void assert_event(const json_t *event, const char *name);
+
 void sleep_ms(int ms);
 /* Makes folder/NAME with a config.json and a tokenizer.json that only look like a model's (for the fake engine). */
 void make_fake_model(char *path, size_t n, const char *name);

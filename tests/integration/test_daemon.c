@@ -70,7 +70,7 @@ static void three_cameras_asked_at_once_do_not_mix(void **state)
             client_send(&clients[i], ask);
             for (int k = 0; round == 0 && k == 0; k++) { /* the first round: one after another */
                 json_t *done = client_receive(&clients[i], 60000);
-                assert_string_equal(text_at(done, "event"), "done");
+                assert_event(done, "done");
                 alone[i][0] = number_at(done, "choices.0.logprob");
                 alone[i][1] = number_at(done, "choices.1.logprob");
                 json_decref(done);
@@ -78,7 +78,7 @@ static void three_cameras_asked_at_once_do_not_mix(void **state)
         }
         for (int i = 0; round > 0 && i < 3; i++) {
             json_t *done = client_receive(&clients[i], 60000);
-            assert_string_equal(text_at(done, "event"), "done");
+            assert_event(done, "done");
             assert_string_equal(text_at(done, "camera"), names[i]);
             assert_true(fabs(number_at(done, "choices.0.logprob") - alone[i][0]) < 1e-4);
             assert_true(fabs(number_at(done, "choices.1.logprob") - alone[i][1]) < 1e-4);
@@ -120,7 +120,7 @@ static void modes_history_and_last_s_change_the_answer(void **state)
         snprintf(ask, sizeof ask, "{\"op\":\"ask\",\"question\":\"What is it?\",\"choices\":[\"cat\",\"dog\"]%s}",
                  extras[i]);
         json_t *done = client_ask(&c, ask);
-        assert_string_equal(text_at(done, "event"), "done");
+        assert_event(done, "done");
         logprob[i] = number_at(done, "choices.0.logprob");
         retention[i] = number_at(done, "retention");
         size_t n_layers = json_array_size(value_at(done, "timings.layers.n"));
@@ -164,7 +164,7 @@ static void a_live_source_is_answered_with_now(void **state)
     char *text = NULL;
     client_send(&c, "{\"op\":\"ask\",\"id\":1,\"question\":\"What moves?\",\"max_tokens\":20}");
     json_t *done = client_receive_end(&c, &text, NULL);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     assert_string_equal(text_at(done, "text"), text); /* the tokens make up the answer */
     double weight = 0;
     for (size_t i = 0; i < json_array_size(value_at(done, "evidence")); i++)

@@ -249,6 +249,15 @@ static bool due(const fake_answer *a)
     return a->cancelled || late || (!a->hang && omnid_clock_us() >= a->next_us);
 }
 
+static void move_to_end(omnid_engine *e, fake_answer *a)
+{
+    int i = 0;
+    while (e->answers[i] != a)
+        i++;
+    memmove(e->answers + i, e->answers + i + 1, sizeof *e->answers * (size_t)(e->n_answers - i - 1));
+    e->answers[e->n_answers - 1] = a;
+}
+
 /* Runs one thing; the lock is held. */
 static bool run_one(omnid_engine *e)
 {
@@ -268,12 +277,12 @@ static bool run_one(omnid_engine *e)
         fake_answer *a = e->answers[i];
         if (!due(a))
             continue;
-        memmove(e->answers + i, e->answers + i + 1, sizeof *e->answers * (size_t)(e->n_answers - i - 1));
-        e->n_answers--; /* to the end of the line, so that answers take turns */
-        if (step_answer(e, a))
+        move_to_end(e, a); /* so that answers take turns; it stays in the list, where cancel looks for it */
+        if (step_answer(e, a)) {
+            move_to_end(e, a);
+            e->n_answers--;
             answer_free(a);
-        else
-            e->answers[e->n_answers++] = a;
+        }
         return true;
     }
     return false;

@@ -38,7 +38,7 @@ static void ask_streams_tokens_and_ends_with_done(void **state)
     client_open(&c, &daemon_one, ZMQ_DEALER);
     client_send(&c, "{\"op\":\"ask\",\"id\":7,\"question\":\"tokens=40 bytes=2 delay_ms=1\"}");
     json_t *done = client_receive_end(&c, &text, &n_tokens);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     assert_int_equal(number_at(done, "id"), 7);
     assert_int_equal(strlen(text), 80);
     assert_memory_equal(text, "aabbccdd", 8);
@@ -65,7 +65,7 @@ static void evidence_has_wall_clock_and_age(void **state)
     client_open(&c, &daemon_one, ZMQ_DEALER);
     client_send(&c, "{\"op\":\"ask\",\"question\":\"x\",\"stream\":false}");
     json_t *done = client_receive(&c, 10000); /* stream false: the first message is the last */
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     assert_null(json_object_get(done, "id"));
     assert_int_equal(json_array_size(value_at(done, "evidence")), 1);
     const char *t0 = text_at(done, "evidence.0.t0"), *t1 = text_at(done, "evidence.0.t1");
@@ -102,7 +102,7 @@ static void choices_come_back_with_probabilities(void **state)
     client_send(&c, "{\"op\":\"ask\",\"question\":\"x\",\"choices\":[\"yes\",\"no\",\"maybe\"],"
                     "\"history\":[{\"question\":\"q\",\"answer\":\"a\"}]}");
     json_t *done = client_receive(&c, 10000);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     assert_int_equal(json_array_size(value_at(done, "choices")), 3);
     assert_string_equal(text_at(done, "choices.2.text"), "maybe");
     assert_true(number_at(done, "choices.2.logprob") == -3);
@@ -119,7 +119,7 @@ static void choices_come_back_with_probabilities(void **state)
 static void expect_error(client *c, const char *message, const char *code, const char *in_sentence)
 {
     json_t *reply = client_ask(c, message);
-    assert_string_equal(text_at(reply, "event"), "error");
+    assert_event(reply, "error");
     assert_string_equal(text_at(reply, "code"), code);
     if (!strstr(text_at(reply, "message"), in_sentence))
         fail_msg("'%s' is not in '%s'", in_sentence, text_at(reply, "message"));
@@ -182,7 +182,7 @@ static void status_tells_model_cameras_and_limits(void **state)
     assert_int_equal(number_at(status, "limits.open_client"), 4);
     json_decref(status);
     json_t *sources = client_ask(&c, "{\"op\":\"sources\"}");
-    assert_string_equal(text_at(sources, "event"), "sources");
+    assert_event(sources, "sources");
     assert_string_equal(text_at(sources, "schemes.0.scheme"), "test");
     assert_string_equal(text_at(sources, "cameras.0.camera"), "default");
     json_decref(sources);
@@ -277,7 +277,7 @@ static void before_the_first_segment_there_is_a_sentence(void **state)
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"b\",\"now\":false}", "empty", "camera b");
     client_send(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"b\"}"); /* the open segment is something to see */
     json_t *done = client_receive_end(&c, NULL, NULL);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     assert_int_equal(number_at(done, "first_segment"), -1);
     json_decref(done);
     client_close(&c);

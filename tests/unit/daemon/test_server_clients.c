@@ -60,13 +60,13 @@ static void req_gets_exactly_one_reply(void **state)
     client c;
     client_open(&c, &daemon_one, ZMQ_REQ);
     json_t *done = client_ask(&c, "{\"op\":\"ask\",\"question\":\"tokens=9\",\"stream\":true}");
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     json_decref(done);
     json_t *error = client_ask(&c, "{\"op\":\"nothing\"}"); /* REQ could not send were a reply missing */
     assert_string_equal(text_at(error, "code"), "unknown_op");
     json_decref(error);
     json_t *status = client_ask(&c, "{\"op\":\"status\"}");
-    assert_string_equal(text_at(status, "event"), "status");
+    assert_event(status, "status");
     json_decref(status);
     assert_null(client_receive(&c, 100)); /* and nothing more comes */
     client_close(&c);
@@ -87,10 +87,10 @@ static void ids_are_the_connections_own(void **state)
     json_decref(found);
     client_send(&b, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"hello there\"}"); /* but may be used */
     json_t *done = client_receive_end(&b, NULL, NULL);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     json_decref(done);
     found = client_ask(&a, "{\"op\":\"cancel\",\"id\":\"x\"}");
-    assert_string_equal(text_at(found, "event"), "cancel");
+    assert_event(found, "cancel");
     assert_true(json_is_true(value_at(found, "found")));
     json_decref(found);
     json_t *end = client_receive(&a, 10000);
@@ -99,7 +99,7 @@ static void ids_are_the_connections_own(void **state)
     json_decref(end);
     client_send(&a, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"the id is free again\"}");
     done = client_receive_end(&a, NULL, NULL);
-    assert_string_equal(text_at(done, "event"), "done");
+    assert_event(done, "done");
     json_decref(done);
     client_close(&a);
     client_close(&b);
@@ -161,21 +161,21 @@ static void a_client_that_does_not_read_is_cut_off_and_hinders_nobody(void **sta
     for (int i = 0; i < 20; i++) {
         client_send(&quick, "{\"op\":\"ask\",\"question\":\"tokens=3\"}");
         json_t *done = client_receive_end(&quick, NULL, NULL);
-        assert_string_equal(text_at(done, "event"), "done");
+        assert_event(done, "done");
         json_decref(done);
     }
     assert_true(omnid_clock_us() - start_us < 5000000);
     wait_open_answers(0); /* ended without being read */
     char *text = NULL;
     json_t *end = client_receive_end(&slow, &text, NULL); /* and when it reads at last it is told why */
-    assert_string_equal(text_at(end, "event"), "error");
+    assert_event(end, "error");
     assert_string_equal(text_at(end, "code"), "slow");
     assert_int_equal(number_at(end, "id"), 1);
     assert_true(strlen(text) < 10000 * 4000);
     free(text);
     json_decref(end);
     json_t *status = client_ask(&slow, "{\"op\":\"status\"}"); /* it is welcome again */
-    assert_string_equal(text_at(status, "event"), "status");
+    assert_event(status, "status");
     json_decref(status);
     client_close(&slow);
     client_close(&quick);
@@ -191,7 +191,7 @@ static void a_slow_reader_loses_nothing_within_the_limit(void **state)
     char *text = NULL;
     int n_tokens = 0;
     json_t *end = client_receive_end(&slow, &text, &n_tokens);
-    assert_string_equal(text_at(end, "event"), "done");
+    assert_event(end, "done");
     assert_int_equal(strlen(text), 600 * 300); /* less than what is held for it */
     for (size_t i = 0; i < 600; i++)           /* in order, each token whole */
         assert_int_equal(text[i * 300 + 299], 'a' + (int)(i % 26));
@@ -215,7 +215,7 @@ static void many_clients_at_once_get_their_own_answers(void **state)
     for (int i = 0; i < 6; i++) {
         char *text = NULL;
         json_t *done = client_receive_end(&clients[i], &text, NULL);
-        assert_string_equal(text_at(done, "event"), "done");
+        assert_event(done, "done");
         assert_int_equal(number_at(done, "id"), i + 100);
         assert_int_equal(strlen(text), 10 + i);
         free(text);
