@@ -266,7 +266,7 @@ static void print_choices(const json_t *done)
 static void print_event(const ask_arguments *a, const json_t *event, bool streamed)
 {
     if (a->json) {
-        json_dumpf(event, stdout, JSON_COMPACT);
+        json_dumpf(event, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
         putchar('\n');
     } else if (strcmp(text_of(event, "event"), "token") == 0) {
         fputs(text_of(event, "text"), stdout);
@@ -279,7 +279,7 @@ static void print_event(const ask_arguments *a, const json_t *event, bool stream
         else
             printf("%s\n", streamed ? "" : text_of(event, "text"));
     } else {
-        json_dumpf(event, stdout, JSON_INDENT(2));
+        json_dumpf(event, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
         putchar('\n');
     }
     fflush(stdout);
