@@ -110,7 +110,7 @@ sources() {
 
 # Warnings that a sanitizer cannot know are not ours come from these files, where the tree has them.
 sanitizer_options() {
-    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=0
+    export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:fast_unwind_on_malloc=0
     export UBSAN_OPTIONS=print_stacktrace=1
     export LSAN_OPTIONS=print_suppressions=0 TSAN_OPTIONS=second_deadlock_stack=1
     [ ! -f tests/lsan.supp ] || LSAN_OPTIONS+=:suppressions=$PWD/tests/lsan.supp
