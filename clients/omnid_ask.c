@@ -249,9 +249,16 @@ static void print_timings(const json_t *done)
             "first token %.1f ms, whole answer %.1f ms, %.0f tokens (%.1f a second), mode %s, retention %.1f %%\n",
             number(t, "ttft_ms"), number(t, "total_ms"), number(done, "tokens"), number(t, "decode_tokens_s"),
             text_of(done, "mode"), 100 * number(done, "retention"));
-    json_array_foreach(json_object_get(done, "evidence"), i, moment) fprintf(
-        stderr, "evidence: %s to %s (%.0f s ago), weight %.2f, %.0f %% of it sound\n", text_of(moment, "t0"),
-        text_of(moment, "t1"), number(moment, "ago_s"), number(moment, "weight"), 100 * number(moment, "audio_share"));
+    json_array_foreach(json_object_get(done, "evidence"), i, moment)
+    {
+        if (json_is_null(json_object_get(moment, "t0")))
+            fprintf(stderr, "evidence: segment %.0f", number(moment, "segment"));
+        else
+            fprintf(stderr, "evidence: %s to %s (%.0f s ago)", text_of(moment, "t0"), text_of(moment, "t1"),
+                    number(moment, "ago_s"));
+        fprintf(stderr, ", weight %.2f, %.0f %% of it sound\n", number(moment, "weight"),
+                100 * number(moment, "audio_share"));
+    }
 }
 
 static void print_choices(const json_t *done)

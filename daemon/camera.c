@@ -118,10 +118,12 @@ static void enqueue(camera *c, waiting_segment *w)
     pthread_mutex_unlock(&c->lock);
 }
 
-static omnid_status convert(omnid_timeline *timeline, const capture_segment *s, omnid_segment **out, omnid_error *err)
+static omnid_status convert(const camera *c, omnid_timeline *timeline, const capture_segment *s, omnid_segment **out,
+                            omnid_error *err)
 {
     omnid_segment_params p = {.index = s->index,
-                              .wall_us = s->wall_us,
+                              .wall_us =
+                                  c->settings->fast ? 0 : s->wall_us, /* read ahead of the clock: no moment is right */
                               .n_frames = s->n_frames,
                               .samples = s->samples,
                               .n_samples = s->samples ? s->n_samples : 0};
@@ -144,7 +146,7 @@ static void on_segment(void *user, const capture_segment *segment)
     omnid_error err;
     waiting_segment *w = g_new0(waiting_segment, 1);
     w->index = segment->index;
-    if (convert(timeline, segment, &w->segment, &err) == OMNID_OK) {
+    if (convert(c, timeline, segment, &w->segment, &err) == OMNID_OK) {
         enqueue(c, w);
         return;
     }
@@ -246,7 +248,7 @@ omnid_status camera_open_segment(camera *c, omnid_segment **out, omnid_error *er
     OMNID_TRY(status);
     if (!open)
         return OMNID_OK;
-    status = convert(timeline, open, out, err);
+    status = convert(c, timeline, open, out, err);
     capture_segment_free(&open);
     return status;
 }

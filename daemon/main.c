@@ -85,6 +85,10 @@ static int print_check(const settings *s)
 {
     omnid_error err;
     endpoint e;
+    if (settings_check_model(s, &err) != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        return EXIT_MODEL;
+    }
     if (settings_check(s, &err) != OMNID_OK || endpoint_choose(&e, s->daemon.omnid_runtime_dir, &err) != OMNID_OK) {
         fprintf(stderr, "omnid: %s\n", err.text);
         return EXIT_CONFIGURATION;
