@@ -76,7 +76,7 @@ segmenter *make(bool video, bool audio, bool clocked, bool clip)
     segmenter *s;
     const segmenter_params p = {video, audio, clocked, clip, SEGMENTER_LATE_US};
     assert_int_equal(segmenter_create(&s, &p, NULL), OMNID_OK);
-    n_conversions = 0;
+    n_conversions = n_live_natives = 0;
     return s;
 }
 

@@ -559,7 +559,8 @@ static void test_a_jump_of_pts_by_an_hour(void **state)
     int64_t index = -1;
     for (int64_t t = 0; t < 6 * (int64_t)S; t += 100 * MS) {
         int64_t at = t < 3 * S ? t : t + 3600 * (int64_t)S;
-        for (int done = 0; done < 2;) {
+        for (int done = 0, tries = 0; done < 2; tries++) {
+            assert_true(tries < 10);
             omnid_status status = done ? put_sound(s, 0, at * 2 / 125, 1600) : put_frame(s, at);
             done += status == OMNID_OK;
             capture_segment *seg = take(s, 0);
