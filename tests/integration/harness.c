@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -43,6 +44,7 @@ void process_start_in(process *p, const char *folder, const char *binary, const 
     assert_int_not_equal(p->pid, -1);
     if (p->pid > 0)
         return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);               /* a test that fails must not leave its daemon running */
     const char *sanitizer = getenv("TSAN_OPTIONS"); /* which sleeps a second at exit unless told otherwise */
     char tsan[512];
     snprintf(tsan, sizeof tsan, "%s:atexit_sleep_ms=0", sanitizer ? sanitizer : "");
