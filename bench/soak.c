@@ -4,6 +4,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -70,8 +71,10 @@ static int warm_up(const soak_options *o)
 static void note(soak *s, int n_segments, double seconds)
 {
     double rss = (double)process_memory("VmRSS") / (1 << 20);
+    struct mallinfo2 heap = mallinfo2(); /* what is in use tells a leak from holes in the heap */
     if (s->csv) {
-        fprintf(s->csv, "%d,%.1f,%.3f,%d,%.3f\n", n_segments, seconds, rss, s->n_answers, s->ttft_ms);
+        fprintf(s->csv, "%d,%.1f,%.3f,%.3f,%d,%.3f\n", n_segments, seconds, rss,
+                (double)(heap.uordblks + heap.hblkhd) / (1 << 20), s->n_answers, s->ttft_ms);
         fflush(s->csv);
     }
     if (n_segments <= warm_up(s->o))
@@ -141,7 +144,7 @@ static omnid_status open_csv(soak *s, omnid_error *err)
     s->csv = fopen(s->o->csv, "w");
     if (!s->csv)
         return omnid_fail(err, OMNID_IO, "%s: %s", s->o->csv, strerror(errno));
-    fputs("segments,seconds,rss_mib,answers,ttft_ms\n", s->csv);
+    fputs("segments,seconds,rss_mib,heap_in_use_mib,answers,ttft_ms\n", s->csv);
     return OMNID_OK;
 }
 
