@@ -204,7 +204,7 @@ void cpu_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_atten
     int64_t n_packs = (int64_t)a->n_classes * a->n_kv_heads * job.q.n_panels;
     int64_t n_items = (int64_t)a->n_kv_heads * job.n_chunks * job.n_splits;
     int64_t n_writes = (int64_t)a->n_kv_heads * job.q.n_panels;
-    int n_threads = cpu_threads(s, job.plan.n_keys * job.q.n_columns * a->head_dim / 4);
+    int n_threads = cpu_threads(s, job.plan.n_keys * job.q.n_columns * a->head_dim / 16);
     if (!attend_memory(s, &job, n_threads))
         return;
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)

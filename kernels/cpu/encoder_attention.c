@@ -198,7 +198,7 @@ void cpu_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv, int 
                        .work_size = encoder_work_size(head_dim)};
     int64_t work = 0;
     for (int i = 0; i < n_spans; i++)
-        work += (int64_t)(spans[i + 1] - spans[i]) * (spans[i + 1] - spans[i]) * n_heads * head_dim / 4;
+        work += (int64_t)(spans[i + 1] - spans[i]) * (spans[i + 1] - spans[i]) * n_heads * head_dim / 16;
     int n_threads = cpu_threads(s, work);
     job.work = cpu_scratch(s, (size_t)n_threads * job.work_size * sizeof(float));
     if (saliency)

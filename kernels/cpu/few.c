@@ -147,7 +147,7 @@ void few_linear(kernels_stream *s, const tensor *y, const tensor *x, const float
 {
     int m = (int)x->dim[0];
     few_cut cut = few_cut_rows(m);
-    int n_threads = cpu_threads(s, n * k / 4);
+    int n_threads = cpu_threads(s, n * k / 32 * (m < 8 ? 8 : m)); /* one row waits for memory, thirty do not */
     float *rows = cpu_scratch(s, (size_t)m * (size_t)k_rounded * sizeof *rows);
     float *work = cpu_scratch(s, (size_t)n_threads * FEW_ROWS * FEW_WIDTH * sizeof *work);
     if (!rows || !work)

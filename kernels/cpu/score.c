@@ -130,7 +130,7 @@ void cpu_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_at
     blocks_finish(&job.plan);
     int64_t n_packs = (int64_t)a->n_classes * a->n_kv_heads * job.q.n_panels;
     int64_t n_items = (int64_t)a->n_kv_heads * job.plan.n;
-    int n_threads = cpu_threads(s, counts->n_score * job.q.n_columns * a->head_dim / 8);
+    int n_threads = cpu_threads(s, counts->n_score * job.q.n_columns * a->head_dim / 32);
     if (!score_memory(s, &job, n_threads))
         return;
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
