@@ -61,11 +61,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     return 0;
 }
 
-/* The window has slid a few times and every size of buffer has been used. */
+/* A quarter of the run: the window has slid many times, and products of most numbers of rows (gaps make odd ones) have been
+ * prepared; oneDNN keeps the code of each. */
 static int warm_up(const soak_options *o)
 {
-    int tenth = o->n_segments / 10, windows = 8 * o->window;
-    return tenth > windows ? tenth : windows < o->n_segments ? windows : o->n_segments / 2;
+    int quarter = o->n_segments / 4, windows = 8 * o->window;
+    return quarter > windows ? quarter : windows < o->n_segments ? windows : o->n_segments / 2;
 }
 
 static void note(soak *s, int n_segments, double seconds)
