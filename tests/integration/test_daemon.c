@@ -133,10 +133,11 @@ static void modes_history_and_last_s_change_the_answer(void **state)
         if (i == 0)
             assert_int_equal(number_at(done, "timings.encoder_calls"),
                              0); /* everything was encoded before the question */
-        if (i == 4)
-            for (size_t e = 0; e < json_array_size(value_at(done, "evidence")); e++)
-                assert_int_equal(
-                    json_integer_value(json_object_get(json_array_get(value_at(done, "evidence"), e), "segment")), 2);
+        /* The newest two seconds: the last segment, and the one before when the last is not whole. */
+        for (size_t e = 0; i == 4 && e < json_array_size(value_at(done, "evidence")); e++) {
+            const json_t *moment = json_array_get(value_at(done, "evidence"), e);
+            assert_true(number_at(moment, "segment") >= number_at(done, "last_segment") - 1);
+        }
         json_decref(done);
     }
     for (int i = 1; i < 6; i++)
