@@ -259,7 +259,7 @@ void segmenter_end_video(segmenter *s, int64_t end_us)
     if (s->video_ended)
         return;
     s->video_ended = true;
-    s->video_end_us = s->any_picture ? end_us - s->t0_us : 0;
+    s->video_end_us = s->any_picture ? end_us - s->t0_us - SEGMENTER_END_US : 0;
     if (s->any_picture && s->video_end_us <= s->newest_us)
         s->video_end_us = s->newest_us + 1;
     find_last(s);

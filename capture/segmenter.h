@@ -16,6 +16,7 @@ enum {
     SEGMENTER_SLACK = 800,           /* samples (50 ms): smaller errors of a block's time are absorbed */
     SEGMENTER_HELD = 6,              /* segments that may be held, the open one included */
     SEGMENTER_AHEAD_US = 8000000,    /* not clocked: one stream may be this far ahead before the other is given up */
+    SEGMENTER_END_US = 5000,         /* the end of a picture is not known better: Matroska rounds to 1 ms */
     SEGMENTER_LATE_US = 300000,      /* clocked: how long after its end a segment waits for late data; live sources */
     SEGMENTER_LATE_CLIP_US =
         3000000, /* and files played by the clock: nothing is urgent, a busy machine decodes late */

@@ -509,6 +509,31 @@ static void test_clip_ends(void **state)
     }
 }
 
+/* A picture that ends at 4 s by a rounded PTS does not make a third segment of one frame; one that goes on does. */
+static void test_rounded_end_of_picture(void **state)
+{
+    (void)state;
+    const struct {
+        int64_t end_us;
+        int n_segments;
+    } cases[] = {{3999 * MS, 2}, {4000 * MS, 2}, {4000333, 2}, {4004 * MS, 2}, {4010 * MS, 3}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        segmenter *s = make(true, false, false, true);
+        segmenter_begin(s, 0);
+        for (int64_t t = 0; t < 4 * S; t += 100 * MS)
+            put_frame(s, t);
+        segmenter_end_video(s, cases[c].end_us);
+        int n = 0;
+        for (capture_segment *seg; (seg = take(s, 0)); n++) {
+            assert_int_equal(seg->last, n + 1 == cases[c].n_segments);
+            assert_int_equal(seg->n_frames, n < 2 ? 4 : 1);
+            capture_segment_free(&seg);
+        }
+        assert_int_equal(n, cases[c].n_segments);
+        finish(s);
+    }
+}
+
 /* Sound of the next segment's first samples is in the segment before, when the clip ends right there. */
 static void test_awaited_samples_at_the_end(void **state)
 {
@@ -704,6 +729,7 @@ int main(void)
         cmocka_unit_test(test_long_outage_skips_segments),
         cmocka_unit_test(test_drift),
         cmocka_unit_test(test_clip_ends),
+        cmocka_unit_test(test_rounded_end_of_picture),
         cmocka_unit_test(test_awaited_samples_at_the_end),
         cmocka_unit_test(test_one_stream_far_ahead),
         cmocka_unit_test(test_a_jump_of_pts_by_an_hour),
