@@ -25,7 +25,7 @@ typedef enum { OMNID_PRECISION_AUTO, OMNID_PRECISION_F32, OMNID_PRECISION_BF16 }
 typedef struct {
     const char *backend;       /* "auto", "cpu", "reference", … */
     omnid_precision precision; /* activations, packed weights and KV; AUTO = bf16 where the machine has it, else f32 */
-    int n_threads;             /* of the backend; 0 = all the process may use */
+    int n_threads;             /* of the backend; 0 = all the process may use, but 1 for models below 100 M parameters */
     uint64_t memory_limit;     /* bytes; a model that needs more is refused before it is loaded; 0 = the machine's memory */
     void (*on_progress)(void *user, double done); /* 0..1 while weights are packed; may be NULL */
     void *user;
