@@ -1,6 +1,6 @@
 """Write the shipped clips: held-out scenes as VP8 + Opus in Matroska, each with its questions and true answers.
 
-    python3 make_clips.py --speech DIR/test --out models/demo/clips --n 16 [--without t_order,t_change]
+    python3 make_clips.py --speech DIR/test --out models/demo/clips --n 16
 
 Needs gst-launch-1.0 with the base, good and bad plugins. Seeds start at 990000; training and evaluation use none of them.
 """
@@ -69,7 +69,7 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--n", type=int, default=16)
     p.add_argument("--questions", type=int, default=6)
-    p.add_argument("--without", default="")
+    p.add_argument("--without", default=",".join(questions.NOT_SHIPPED))
     a = p.parse_args()
     kinds = [k for k in questions.KINDS if k not in a.without.split(",")]
     pool, made, seed = speech.Pool(a.speech), 0, SEED0

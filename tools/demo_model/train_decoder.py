@@ -85,7 +85,8 @@ def train(a):
     is_matrix = lambda n, p: p.ndim == 2 and "layers" in n and a.muon > 0
     opts = [Mixed(named, is_matrix, a.muon, a.lr)]
     if a.e2e:
-        opts.append(Mixed([(n, p) for t in towers for n, p in t.named_parameters() if "bos_eos" not in n], lambda n, p: False, 0, a.lr_towers))
+        of_towers = [(n, p) for t in towers for n, p in t.named_parameters() if "bos_eos" not in n]
+        opts.append(Mixed(of_towers, lambda n, p: False, 0, a.lr_towers))
     kinds = [k for k in questions.KINDS for _ in range(a.weights.get(k, 1))]
     t0, step, ema, since, next_eval = time.time(), step0, 0.0, 0, a.eval_every
     recent = defaultdict(lambda: [0.0, 0])
