@@ -99,17 +99,20 @@ def main():
     p.add_argument("--model", required=True)
     p.add_argument("--speech", required=True)
     p.add_argument("--clips", type=int, default=160)
+    p.add_argument("--lengths", default="1,2,3,4,5,6,7,8", help="of the clips in segments, in turn")
     p.add_argument("--questions", type=int, default=10)
     p.add_argument("--without", default=",".join(questions.NOT_LEARNT))
     p.add_argument("--jobs", type=int, default=2)
     p.add_argument("--out", default="", help="the card; default MODEL/README.md")
     a = p.parse_args()
     kinds = [k for k in questions.KINDS if k not in a.without.split(",")]
-    if a.clips < 16:
-        p.error("--clips: at least 16, two of each length, so that every clip has another to be blind with")
+    lengths = [int(n) for n in a.lengths.split(",")]
+    if a.clips < 2 * len(lengths):
+        p.error("--clips: at least two of each length, so that every clip has another to be blind with")
     pool = speech.Pool(a.speech)
     with tempfile.TemporaryDirectory() as folder:
-        clips = [(1 + i % 8, write_clip(folder, i, SEED0 + i, 1 + i % 8, pool, kinds, a.questions)) for i in range(a.clips)]
+        clips = [(n, write_clip(folder, i, SEED0 + i, n, pool, kinds, a.questions))
+                 for i, n in ((i, lengths[i % len(lengths)]) for i in range(a.clips))]
         rows = measure(a, folder, clips, kinds)
     card = a.out or os.path.join(a.model, "README.md")
     with open(os.path.join(os.path.dirname(card), "accuracy.json"), "w") as f:
