@@ -163,7 +163,7 @@ omnid_status decode_step(omnid_engine *e, decode_batch *b, omnid_slice *slice, o
             slice->answer = b->answers[i]->id;
             slice->timeline = b->answers[i]->timeline;
         }
-    answer *all[1] = {b->n ? b->answers[0] : NULL};
+    const int n = b->n;
     if (b->layer < e->model->config.text.n_layers) {
         run_layer(e, b);
         b->layer++;
@@ -173,8 +173,9 @@ omnid_status decode_step(omnid_engine *e, decode_batch *b, omnid_slice *slice, o
         status = finish(e, b, err);
     }
     slice->end_us = omnid_clock_us();
-    if (all[0] && slice->answer == all[0]->id)
-        all[0]->timings.decode_us += slice->end_us - slice->start_us;
+    for (int i = 0; i < n; i++)
+        if (b->answers[i])
+            b->answers[i]->timings.decode_us += slice->end_us - slice->start_us;
     return status;
 }
 

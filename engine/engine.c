@@ -50,7 +50,10 @@ omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const
     e->memory.model = m;
     e->submitted_end = &e->submitted;
     init_lock(e);
-    omnid_status status = m->ops->stream_open(m->backend, &e->stream, err);
+    e->open_answers = calloc((size_t)p->max_open_questions, sizeof *e->open_answers);
+    omnid_status status = e->open_answers ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for an engine");
+    if (status == OMNID_OK)
+        status = m->ops->stream_open(m->backend, &e->stream, err);
     if (status == OMNID_OK)
         status = mel_create(&e->mel, err);
     if (status == OMNID_OK)
@@ -95,7 +98,7 @@ void omnid_engine_destroy(omnid_engine **slot)
     mel_destroy(&e->mel);
     if (e->stream)
         e->ops->stream_close(&e->stream);
-    free(e->cancelled);
+    free(e->open_answers);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
     free(e);
@@ -122,9 +125,11 @@ omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, o
         for (int64_t i = 0; i < most; i++)
             all[i] = (int32_t)i;
         omnid_status status = buffer_reserve(&e->memory, &e->iota, (size_t)most * sizeof *all, err);
-        e->n_iota = status == OMNID_OK ? most : 0;
-        if (status == OMNID_OK)
+        if (status == OMNID_OK) {
             e->ops->upload(e->stream, e->iota.data, all, (size_t)most * sizeof *all);
+            status = kernels_stream_status(e->stream, err);
+        }
+        e->n_iota = status == OMNID_OK ? most : 0;
         free(all);
         OMNID_TRY(status);
     }

@@ -7,6 +7,12 @@
 
 enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4 };
 
+/* An answer that has not been told yet, as other threads see it. */
+typedef struct {
+    uint64_t id;
+    bool cancelled;
+} open_answer;
+
 struct omnid_engine {
     const omnid_model *model;
     const kernels_ops *ops;
@@ -36,10 +42,9 @@ struct omnid_engine {
     bool woken;
     omnid_timeline *timelines;
     answer *submitted, **submitted_end; /* not yet seen by the engine's thread */
-    int n_open;
+    open_answer *open_answers; /* [n_open] of max_open_questions */
+    int n_open, n_cancelled;
     uint64_t last_id;
-    uint64_t *cancelled;
-    int n_cancelled, cancelled_capacity;
     omnid_engine_status status;
     float ttft_ms[ENGINE_TTFT_SAMPLES];
     int64_t slice_started_us; /* of the slice in hand; 0 = none */

@@ -96,7 +96,7 @@ static float maximum_past_end(omnid_timeline *tl, const omnid_segment *s)
     return max;
 }
 
-omnid_status ingest_clip_reference(omnid_timeline *tl, float *reference, omnid_error *err)
+omnid_status ingest_clip_reference(omnid_timeline *tl, const omnid_segment *clip, float *reference, omnid_error *err)
 {
     float *values = malloc((size_t)MEL_SEGMENT_FRAMES * MEL_N_BINS * sizeof *values);
     front_state *front = malloc(sizeof *front);
@@ -107,7 +107,7 @@ omnid_status ingest_clip_reference(omnid_timeline *tl, float *reference, omnid_e
     }
     front_state_reset(front);
     *reference = -10.0f;
-    for (const omnid_segment *s = tl->queue; s; s = s->next) {
+    for (const omnid_segment *s = clip; s; s = s->next) {
         if (!s->has_audio || s->n_samples == 0)
             continue;
         float max;
@@ -387,6 +387,7 @@ omnid_status ingest_step(ingest *in, omnid_slice *slice, omnid_error *err)
 omnid_status ingest_commit(ingest *in, omnid_error *err)
 {
     omnid_timeline *tl = in->tl;
+    tl->front.next_segment = -1; /* if this fails, nothing goes on with vectors that are half replaced */
     OMNID_TRY(intra_keep_vectors(in, err));
     in->page->report.visible_us = omnid_clock_us();
     OMNID_TRY(timeline_append(tl, in->page, err));

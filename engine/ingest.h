@@ -55,7 +55,7 @@ omnid_status ingest_commit(ingest *in, omnid_error *err);
 void ingest_abandon(ingest *in);
 void ingest_free(ingest *in, memory *mem);
 
-/* Reference maximum over the queued segments of a clip. */
-omnid_status ingest_clip_reference(omnid_timeline *tl, float *reference, omnid_error *err);
+/* Reference maximum over a clip, segment by segment from the first. */
+omnid_status ingest_clip_reference(omnid_timeline *tl, const omnid_segment *clip, float *reference, omnid_error *err);
 
 #endif

@@ -5,8 +5,7 @@
 
 omnid_status page_view_take(page_view *v, omnid_timeline *tl, int64_t first, omnid_error *err)
 {
-    int skip = (int)(first - tl->first);
-    skip = skip < tl->n_window ? skip : tl->n_window;
+    int skip = first - tl->first < tl->n_window ? (int)(first - tl->first) : tl->n_window;
     v->n_pages = 0;
     v->first = first;
     v->delta = timeline_delta(first);

@@ -55,9 +55,10 @@ omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chu
     slice->layer = *layer;
     slice->n_rows = row_set_chunk_rows(rows, *chunk);
     decoder_layer_run(&e->decoder, *layer, rows, *chunk, &src);
+    OMNID_TRY(kernels_stream_status(e->stream, err));
     if (++*chunk == rows->n_chunks) {
         *chunk = 0;
         tl->prefix_ready = ++*layer == e->model->config.text.n_layers;
     }
-    return kernels_stream_status(e->stream, err);
+    return OMNID_OK;
 }

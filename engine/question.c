@@ -182,17 +182,18 @@ static omnid_status step_listed(answer *a, omnid_slice *slice, omnid_error *err)
     const kernels_counts *counts = row_set_counts(r, l, c);
     a->layers[l].kv_rows_prefill = counts->n_prefix + counts->n_keys + counts->own_first + counts->n_rows;
     decoder_layer_run(&e->decoder, l, r, c, &src);
+    OMNID_TRY(kernels_stream_status(e->stream, err));
     OMNID_TRY(answer_score(a, r, c, r->first[c], &src, err));
     if (++a->chunk < r->n_chunks)
-        return kernels_stream_status(e->stream, err);
+        return OMNID_OK;
     OMNID_TRY(answer_select(a, r, err));
     a->chunk = 0;
     if (++a->layer < a->listed_layers)
-        return kernels_stream_status(e->stream, err);
+        return OMNID_OK;
     if (a->layer < e->model->config.text.n_layers)
         return answer_begin_own(a, err);
     a->stage = ANSWER_HEAD;
-    return kernels_stream_status(e->stream, err);
+    return OMNID_OK;
 }
 
 static omnid_status run_head(answer *a, omnid_error *err)

@@ -139,6 +139,7 @@ omnid_status answer_begin_own(answer *a, omnid_error *err)
         return omnid_fail(err, OMNID_NOMEM, "no memory for %zu rows", rows);
     int from = a->layer > 0 && a->k[a->layer - 1] == 0 ? a->layer - 1 : a->layer; /* nobody left: no list was made */
     e->ops->download(e->stream, list, answer_list(a, from), (size_t)n * sizeof *list);
+    OMNID_TRY(kernels_stream_status(e->stream, err)); /* pages and rows are read from it */
     OMNID_TRY(gather_in(a, n, err));
     OMNID_TRY(place_in(a, n, err));
     upload_list(a, n);
@@ -157,6 +158,11 @@ static omnid_status compact(answer *a, omnid_error *err)
     if (!kept)
         return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n + n_query);
     e->ops->download(e->stream, kept, a->rows.data, (size_t)n * sizeof *kept);
+    omnid_status status = kernels_stream_status(e->stream, err);
+    if (status != OMNID_OK) {
+        free(kept);
+        return status;
+    }
     for (int i = 0; i < n_query; i++)
         kept[n + i] = before + i;
     for (int i = 0; i < n + n_query; i++) {
@@ -188,14 +194,15 @@ omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err)
     a->timings.rows_prefilled += slice->n_rows;
     a->layers[l].kv_rows_prefill = a->timeline->prefix_ids.n + r->n_rows;
     decoder_layer_run(&e->decoder, l, r, c, &src);
+    OMNID_TRY(kernels_stream_status(e->stream, err));
     OMNID_TRY(answer_score(a, r, c, query_row, &src, err));
     if (++a->chunk < r->n_chunks)
-        return kernels_stream_status(e->stream, err);
+        return OMNID_OK;
     OMNID_TRY(answer_select(a, r, err));
     a->chunk = 0;
     if (++a->layer == e->model->config.text.n_layers) {
         a->stage = ANSWER_HEAD;
-        return kernels_stream_status(e->stream, err);
+        return OMNID_OK;
     }
     bool moved = a->k[l] > 0;
     if (moved)

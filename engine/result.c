@@ -52,7 +52,7 @@ static int report_evidence(const answer *a, const double *weight, const double *
     return n_out;
 }
 
-static int collect_evidence(answer *a, omnid_evidence *out)
+static omnid_status collect_evidence(const answer *a, omnid_evidence *out, int *n_out, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     const int n_layers = e->model->config.text.n_layers;
@@ -61,22 +61,27 @@ static int collect_evidence(answer *a, omnid_evidence *out)
     kernels_key *list = malloc((most + 1) * sizeof *list);
     float *S = malloc((most + 1) * sizeof *S);
     omnid_evidence *all = malloc((n + 1) * sizeof *all);
-    int n_out = 0;
-    if (weight && list && S && all) {
+    omnid_status status = weight && list && S && all
+                              ? OMNID_OK
+                              : omnid_fail(err, OMNID_NOMEM, "no memory for the evidence of %zu tokens", most);
+    if (status == OMNID_OK) {
         for (int l = a->ask.plan.tds_start; l < n_layers; l++) {
             if (a->scores_of[l] < 0 || a->n[l] == 0)
                 continue;
             e->ops->download(e->stream, list, answer_list(a, l), (size_t)a->n[l] * sizeof *list);
             e->ops->download(e->stream, S, (float *)a->S.data + a->scores_of[l], (size_t)a->n[l] * sizeof *S);
+            status = kernels_stream_status(e->stream, err);
+            if (status != OMNID_OK)
+                break;
             add_layer(a, l, list, S, weight, weight + n, &layers);
         }
-        n_out = report_evidence(a, weight, weight + n, layers, all, out);
+        *n_out = report_evidence(a, weight, weight + n, layers, all, out);
     }
     free(weight);
     free(list);
     free(S);
     free(all);
-    return n_out;
+    return status;
 }
 
 /* ---- trace ---- */
@@ -123,7 +128,7 @@ static void trace_prompt(tracer *t, const answer *a)
     }
 }
 
-static bool trace_survivors(tracer *t, const answer *a)
+static omnid_status trace_survivors(tracer *t, const answer *a, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     kernels_key *list = malloc(((size_t)a->n[0] + 1) * sizeof *list);
@@ -138,7 +143,8 @@ static bool trace_survivors(tracer *t, const answer *a)
     }
     bool whole = list && t->survivors[t->n_layers - 1];
     free(list);
-    return whole;
+    OMNID_TRY(kernels_stream_status(e->stream, err));
+    return whole ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for a trace of %d tokens", t->trace.n_ids);
 }
 
 static void trace_free(tracer *t)
@@ -160,8 +166,9 @@ static omnid_status trace_fill(tracer *t, const answer *a, omnid_error *err)
     t->positions = malloc(3 * (size_t)t->trace.n_ids * sizeof *t->positions);
     t->segments = calloc((size_t)a->view.n_pages + 1, sizeof *t->segments);
     t->survivors = calloc((size_t)t->n_layers, sizeof *t->survivors);
-    if (!t->ids || !t->positions || !t->segments || !t->survivors || !trace_survivors(t, a))
+    if (!t->ids || !t->positions || !t->segments || !t->survivors)
         return omnid_fail(err, OMNID_NOMEM, "no memory for a trace of %d tokens", t->trace.n_ids);
+    OMNID_TRY(trace_survivors(t, a, err));
     trace_prompt(t, a);
     for (int i = 0; i < a->view.n_pages; i++) {
         const page *p = a->view.pages[i];
@@ -198,9 +205,8 @@ static int best_choice(const answer *a)
     return best;
 }
 
-static void tell_done(omnid_engine *e, answer *a, const tracer *t)
+static void tell_done(omnid_engine *e, answer *a, const omnid_evidence *evidence, int n_evidence, const tracer *t)
 {
-    omnid_evidence evidence[MAX_EVIDENCE];
     const int n_layers = e->model->config.text.n_layers;
     omnid_result r = {.answer = a->id,
                       .text = a->out ? a->out : "",
@@ -213,7 +219,7 @@ static void tell_done(omnid_engine *e, answer *a, const tracer *t)
                       .layers = a->layers,
                       .n_layers = n_layers,
                       .evidence = evidence,
-                      .n_evidence = collect_evidence(a, evidence),
+                      .n_evidence = n_evidence,
                       .choice_logprobs = a->choice_logprobs,
                       .n_choices = a->ask.n_choices,
                       .best_choice = best_choice(a),
@@ -229,11 +235,15 @@ static void tell_done(omnid_engine *e, answer *a, const tracer *t)
 void answer_tell(omnid_engine *e, answer *a)
 {
     tracer t = {0};
+    omnid_evidence evidence[MAX_EVIDENCE];
+    int n_evidence = 0;
     a->timings.done_us = omnid_clock_us();
+    if (a->end.status == OMNID_OK)
+        collect_evidence(a, evidence, &n_evidence, &a->end);
     if (a->end.status == OMNID_OK && a->ask.trace)
         trace_fill(&t, a, &a->end);
     if (a->end.status == OMNID_OK)
-        tell_done(e, a, a->ask.trace ? &t : NULL);
+        tell_done(e, a, evidence, n_evidence, a->ask.trace ? &t : NULL);
     else if (e->callbacks.on_error)
         e->callbacks.on_error(e->callbacks.user, a->id, &a->end);
     trace_free(&t);

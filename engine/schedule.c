@@ -6,7 +6,7 @@
 
 static bool can_ingest(const omnid_timeline *tl)
 {
-    return tl->queue && (!tl->params.mel_clip || tl->ended);
+    return tl->queue && !tl->forget && (!tl->params.mel_clip || tl->ended);
 }
 
 bool schedule_has_work(const omnid_engine *e)
@@ -21,7 +21,7 @@ bool schedule_has_work(const omnid_engine *e)
 
 /* ---- ends of answers ---- */
 
-static void keep_or_free(omnid_engine *e, answer *a)
+void schedule_keep_answer(omnid_engine *e, answer *a)
 {
     answer_reset(&e->memory, a);
     pthread_mutex_lock(&e->lock);
@@ -36,6 +36,16 @@ static void keep_or_free(omnid_engine *e, answer *a)
         answer_free(&e->memory, a);
 }
 
+/* Under the lock. */
+static void close_answer(omnid_engine *e, uint64_t id)
+{
+    int i = 0;
+    while (e->open_answers[i].id != id)
+        i++;
+    e->n_cancelled -= e->open_answers[i].cancelled;
+    e->open_answers[i] = e->open_answers[--e->n_open];
+}
+
 /* Takes a finished or ended answer out, tells it, and keeps its memory. */
 static void end_answer(omnid_engine *e, answer *a)
 {
@@ -48,13 +58,13 @@ static void end_answer(omnid_engine *e, answer *a)
         ingest_abandon(&e->open);
     answer_tell(e, a);
     pthread_mutex_lock(&e->lock);
-    e->n_open--;
+    close_answer(e, a->id);
     if (a->end.status == OMNID_OK) {
         int64_t ttft_us = a->timings.first_token_us - a->timings.queued_us;
         e->ttft_ms[e->status.n_answers++ % ENGINE_TTFT_SAMPLES] = (float)ttft_us / 1000.0f;
     }
     pthread_mutex_unlock(&e->lock);
-    keep_or_free(e, a);
+    schedule_keep_answer(e, a);
 }
 
 void schedule_end_all(omnid_engine *e, const omnid_timeline *tl, omnid_status status, const char *sentence)
@@ -82,21 +92,29 @@ static void expire(omnid_engine *e)
 
 /* ---- what other threads have asked for ---- */
 
-static void cancel(omnid_engine *e, const uint64_t *ids, int n)
+/* Under the lock. */
+static void cancel(omnid_engine *e)
 {
-    for (answer *a = e->answers; a; a = a->next)
-        for (int i = 0; i < n; i++)
-            if (a->id == ids[i] && a->end.status == OMNID_OK)
+    for (answer *a = e->answers; a && e->n_cancelled; a = a->next)
+        for (int i = 0; i < e->n_open; i++)
+            if (e->open_answers[i].id == a->id && e->open_answers[i].cancelled && a->end.status == OMNID_OK)
                 omnid_fail(&a->end, OMNID_CANCELLED, "the answer was cancelled after %d tokens", a->tokens.n);
 }
 
 static void forget(omnid_engine *e, omnid_timeline *tl)
 {
-    schedule_end_all(e, tl, OMNID_CANCELLED, "what was seen and heard has been forgotten");
+    for (answer *a = e->answers, *next; a; a = next) {
+        next = a->next;
+        if (a->timeline != tl || a->id > tl->forgotten)
+            continue;
+        omnid_fail(&a->end, OMNID_CANCELLED, "what was seen and heard has been forgotten");
+        end_answer(e, a);
+    }
     if (e->background.tl == tl)
         ingest_abandon(&e->background);
     timeline_clear(tl, tl->first + tl->n_window);
     tl->fresh = true;
+    tl->mel_known = false;
     pthread_mutex_lock(&e->lock);
     timeline_publish(tl);
     pthread_mutex_unlock(&e->lock);
@@ -111,28 +129,24 @@ void schedule_take_new(omnid_engine *e)
     *end = e->submitted;
     e->submitted = NULL;
     e->submitted_end = &e->submitted;
-    uint64_t *ids = e->cancelled;
-    int n = e->n_cancelled;
-    e->cancelled = NULL;
-    e->n_cancelled = e->cancelled_capacity = 0;
-    pthread_mutex_unlock(&e->lock);
-    cancel(e, ids, n);
-    free(ids);
-    for (omnid_timeline *tl = e->timelines; tl; tl = tl->next) {
-        pthread_mutex_lock(&e->lock);
-        bool wanted = tl->forget;
+    cancel(e);
+    omnid_timeline *first = e->timelines; /* others come before it; only this thread takes one out */
+    for (omnid_timeline *tl = first; tl; tl = tl->next) {
+        tl->forgetting = tl->forget;
+        tl->forgotten = tl->forget_id;
         tl->forget = false;
-        pthread_mutex_unlock(&e->lock);
-        if (wanted)
-            forget(e, tl);
     }
+    pthread_mutex_unlock(&e->lock);
+    for (omnid_timeline *tl = first; tl; tl = tl->next)
+        if (tl->forgetting)
+            forget(e, tl);
     expire(e);
 }
 
 /* ---- ingest ---- */
 
-/* The timeline whose segment has waited longest. */
-static omnid_timeline *next_to_ingest(omnid_engine *e)
+/* The timeline whose segment has waited longest; under the lock. */
+static omnid_timeline *next_to_ingest(const omnid_engine *e)
 {
     omnid_timeline *best = NULL;
     for (omnid_timeline *tl = e->timelines; tl; tl = tl->next)
@@ -152,20 +166,44 @@ static omnid_segment *pop_segment(omnid_timeline *tl)
     return s;
 }
 
-static omnid_status begin_ingest(omnid_engine *e, omnid_timeline *tl, omnid_error *err)
+/* Takes a clip's segments out of the queue, so that no other thread frees them, until its reference is known. */
+static omnid_status learn_reference(omnid_engine *e, omnid_timeline *tl, omnid_error *err)
 {
-    if (tl->params.mel_clip && !tl->mel_known) {
-        OMNID_TRY(ingest_clip_reference(tl, &tl->mel_reference, err));
-        tl->mel_known = true;
-    }
     pthread_mutex_lock(&e->lock);
-    omnid_segment *s = pop_segment(tl);
+    omnid_segment *clip = tl->queue;
+    tl->queue = NULL;
     pthread_mutex_unlock(&e->lock);
+    omnid_status status = ingest_clip_reference(tl, clip, &tl->mel_reference, err);
+    tl->mel_known = status == OMNID_OK;
+    pthread_mutex_lock(&e->lock);
+    bool forgotten = tl->forget;
+    if (!forgotten)
+        tl->queue = clip;
+    pthread_mutex_unlock(&e->lock);
+    if (forgotten)
+        timeline_free_segments(clip);
+    return status;
+}
+
+/* IDLE afterwards: nothing is waiting any more (another thread has had it forgotten). */
+static omnid_status begin_ingest(omnid_engine *e, omnid_error *err)
+{
+    pthread_mutex_lock(&e->lock);
+    omnid_timeline *tl = next_to_ingest(e);
+    bool first = tl && tl->params.mel_clip && !tl->mel_known;
+    omnid_segment *s = tl && !first ? pop_segment(tl) : NULL;
+    pthread_mutex_unlock(&e->lock);
+    if (first)
+        return learn_reference(e, tl, err);
+    if (!s)
+        return OMNID_OK;
     if (tl->fresh) {
         tl->first = tl->params.first_segment = s->index;
         tl->fresh = false;
     }
     omnid_status status = ingest_begin(&e->background, tl, &s, NULL, tl->params.modes, err);
+    if (status != OMNID_OK)
+        omnid_fail_in(err, "segment %lld is lost", (long long)s->index);
     omnid_segment_destroy(&s);
     return status;
 }
@@ -186,12 +224,15 @@ static omnid_status ingest_slice(omnid_engine *e, omnid_error *err)
 {
     ingest *in = &e->background;
     omnid_slice slice = {0};
-    omnid_status status = OMNID_OK;
-    if (in->stage == INGEST_IDLE)
-        status = begin_ingest(e, next_to_ingest(e), err);
-    if (status == OMNID_OK)
-        status = ingest_step(in, &slice, err);
+    omnid_status status;
+    if (in->stage == INGEST_IDLE) {
+        status = begin_ingest(e, err);
+        if (status != OMNID_OK || in->stage == INGEST_IDLE)
+            return status;
+    }
     omnid_timeline *tl = in->tl;
+    int64_t index = in->segment->index;
+    status = ingest_step(in, &slice, err);
     if (status == OMNID_OK && in->stage == INGEST_DONE) {
         status = ingest_commit(in, err);
         if (status == OMNID_OK)
@@ -199,7 +240,8 @@ static omnid_status ingest_slice(omnid_engine *e, omnid_error *err)
     }
     if (status != OMNID_OK) {
         ingest_abandon(in);
-        return omnid_fail_in(err, "a segment is lost");
+        omnid_fail_in(err, "segment %lld is lost", (long long)index);
+        return status;
     }
     e->ingest_us += slice.end_us - slice.start_us;
     engine_tell_slice(e, &slice);
@@ -236,19 +278,20 @@ static void end_batch(omnid_engine *e, const omnid_error *failure)
     e->batch.n = 0;
 }
 
-static omnid_status decode_slice(omnid_engine *e, omnid_error *err)
+static omnid_status decode_slice(omnid_engine *e)
 {
     omnid_slice slice = {0};
+    omnid_error failure = {0};
     omnid_status status = OMNID_OK;
     if (e->batch.n == 0)
-        status = decode_begin(e, &e->batch, err);
+        status = decode_begin(e, &e->batch, &failure);
     if (status == OMNID_OK && e->batch.n > 0)
-        status = decode_step(e, &e->batch, &slice, err);
+        status = decode_step(e, &e->batch, &slice, &failure);
     if (status != OMNID_OK) {
         for (answer *a = e->answers; e->batch.n == 0 && a; a = a->next)
             if (a->stage == ANSWER_DECODE)
-                a->end = *err;
-        end_batch(e, err);
+                a->end = failure;
+        end_batch(e, &failure);
     }
     e->decode_us += slice.end_us - slice.start_us;
     engine_tell_slice(e, &slice);
@@ -279,7 +322,7 @@ omnid_status schedule_run_slice(omnid_engine *e, omnid_error *err)
         e->ingest_us = e->decode_us = 0;
     bool lags = waiting && under_way;
     if (decode && (!segments || !lags || e->decode_us <= e->ingest_us))
-        return decode_slice(e, err);
+        return decode_slice(e);
     return ingest_slice(e, err);
 }
 

@@ -10,6 +10,8 @@ bool schedule_has_work(const omnid_engine *e);
 void schedule_take_new(omnid_engine *e);
 /* Ends every open answer of a timeline (NULL = all) with a status and a sentence. */
 void schedule_end_all(omnid_engine *e, const omnid_timeline *tl, omnid_status status, const char *sentence);
+/* Keeps the memory of an answer that has been told, or was never queued, for the next one. Any thread. */
+void schedule_keep_answer(omnid_engine *e, answer *a);
 /* AGAIN when there was nothing to do. */
 omnid_status schedule_run_slice(omnid_engine *e, omnid_error *err);
 /* Numbers other threads may read. */

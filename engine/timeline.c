@@ -26,16 +26,28 @@ static void drop_oldest(omnid_timeline *tl, int n)
     tl->n_window -= n;
 }
 
+/* Room for more pages and their reports. */
+static omnid_status grow(omnid_timeline *tl, omnid_error *err)
+{
+    int capacity = tl->window_capacity ? 2 * tl->window_capacity : 16;
+    page **window = realloc(tl->window, (size_t)capacity * sizeof *window);
+    if (window)
+        tl->window = window;
+    pthread_mutex_lock(&tl->engine->lock);
+    omnid_segment_report *reports = realloc(tl->reports, (size_t)capacity * sizeof *reports);
+    if (reports)
+        tl->reports = reports;
+    pthread_mutex_unlock(&tl->engine->lock);
+    if (!window || !reports)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for a window of %d segments", capacity);
+    tl->window_capacity = capacity;
+    return OMNID_OK;
+}
+
 static omnid_status push(omnid_timeline *tl, page *p, omnid_error *err)
 {
-    if (tl->n_window == tl->window_capacity) {
-        int capacity = tl->window_capacity ? 2 * tl->window_capacity : 16;
-        page **window = realloc(tl->window, (size_t)capacity * sizeof *window);
-        if (!window)
-            return omnid_fail(err, OMNID_NOMEM, "no memory for a window of %d segments", capacity);
-        tl->window = window;
-        tl->window_capacity = capacity;
-    }
+    if (tl->n_window == tl->window_capacity)
+        OMNID_TRY(grow(tl, err));
     tl->window[tl->n_window++] = p;
     return OMNID_OK;
 }
@@ -79,6 +91,15 @@ void timeline_clear(omnid_timeline *tl, int64_t next)
     tl->first = next;
 }
 
+void timeline_free_segments(omnid_segment *first)
+{
+    while (first) {
+        omnid_segment *s = first;
+        first = s->next;
+        omnid_segment_destroy(&s);
+    }
+}
+
 void timeline_free(omnid_timeline *tl)
 {
     memory *mem = &tl->engine->memory;
@@ -88,11 +109,7 @@ void timeline_free(omnid_timeline *tl)
     buffer_free(mem, &tl->front.third);
     kv_store_free(mem, &tl->prefix_kv);
     id_list_free(&tl->prefix_ids);
-    while (tl->queue) {
-        omnid_segment *s = tl->queue;
-        tl->queue = s->next;
-        omnid_segment_destroy(&s);
-    }
+    timeline_free_segments(tl->queue);
     free(tl->reports);
     free(tl);
 }
@@ -108,20 +125,12 @@ void timeline_publish(omnid_timeline *tl)
     st->n_tokens = 0;
     st->memory_bytes = tl->prefix_kv.memory.size + tl->front.first.size + tl->front.third.size;
     st->first_wall_us = st->last_wall_us = 0;
-    if (tl->n_window > tl->reports_capacity) {
-        omnid_segment_report *reports = realloc(tl->reports, (size_t)tl->window_capacity * sizeof *reports);
-        if (reports) {
-            tl->reports = reports;
-            tl->reports_capacity = tl->window_capacity;
-        }
-    }
-    tl->n_reports = tl->n_window < tl->reports_capacity ? tl->n_window : tl->reports_capacity;
+    tl->n_reports = tl->n_window;
     for (int i = 0; i < tl->n_window; i++) {
         const page *p = tl->window[i];
         st->n_tokens += page_n_kept(p);
         st->memory_bytes += page_bytes(p);
-        if (i < tl->n_reports)
-            tl->reports[i] = p->report;
+        tl->reports[i] = p->report;
         if (p->wall_us) {
             st->first_wall_us = st->first_wall_us ? st->first_wall_us : p->wall_us;
             st->last_wall_us = p->wall_us + (int64_t)((p->end_s - 2.0 * (double)p->segment) * 1e6);

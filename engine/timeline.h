@@ -50,17 +50,21 @@ struct omnid_timeline {
     int64_t left;         /* segments that have left */
     int64_t gaps;
     bool fresh;           /* forgotten: the next segment begins the window, whatever its number */
+    bool mel_known;
+    float mel_reference;  /* clip mode, once ended */
+    bool forgetting;      /* forget, as the engine's thread has seen it */
+    uint64_t forgotten;   /* answers up to this one end with it */
 
     /* under the engine's lock */
     omnid_segment *queue, **queue_end;
     int n_queued;
-    bool ended, forget, mel_known;
-    float mel_reference;  /* clip mode, once ended */
+    bool ended, forget;
+    uint64_t forget_id;   /* last answer asked before */
     int64_t last_index;   /* highest number submitted; first_segment - 1 before the first */
     bool any_index;       /* forget: the next number may be anything */
     omnid_timeline_status status;
-    omnid_segment_report *reports; /* ring of the window's, copied for other threads */
-    int n_reports, reports_capacity;
+    omnid_segment_report *reports; /* [n_reports] of the window's segments, copied for other threads */
+    int n_reports;
     omnid_timeline *next;
 };
 
@@ -80,6 +84,8 @@ void front_state_reset(front_state *f);
 /* Drops all pages and what the front ends remember; the next segment is `next`. */
 void timeline_clear(omnid_timeline *tl, int64_t next);
 void timeline_free(omnid_timeline *tl);
+/* A list of segments, next by next. */
+void timeline_free_segments(omnid_segment *first);
 /* Copies the numbers other threads may read; under the engine's lock. */
 void timeline_publish(omnid_timeline *tl);
 

@@ -128,13 +128,11 @@ void omnid_timeline_forget(omnid_timeline *tl)
     tl->queue_end = &tl->queue;
     tl->n_queued = 0;
     tl->forget = tl->any_index = true;
+    tl->forget_id = e->last_id;
+    tl->ended = false;
     wake_locked(e);
     pthread_mutex_unlock(&e->lock);
-    while (queue) {
-        omnid_segment *s = queue;
-        queue = s->next;
-        omnid_segment_destroy(&s);
-    }
+    timeline_free_segments(queue);
 }
 
 omnid_status omnid_timeline_submit(omnid_timeline *tl, omnid_segment **seg, omnid_error *err)
@@ -216,7 +214,7 @@ static omnid_status queue_answer(omnid_timeline *tl, answer *a, omnid_segment **
     pthread_mutex_lock(&e->lock);
     if (e->n_open >= e->params.max_open_questions)
         status = omnid_fail(err, OMNID_LIMIT, "%d questions are open already", e->n_open);
-    else if (tl->status.n_segments == 0 && !has_now)
+    else if ((tl->status.n_segments == 0 || tl->forget) && !has_now)
         status =
             omnid_fail(err, OMNID_EMPTY, "nothing has been seen or heard yet: the first segment takes two seconds");
     if (status == OMNID_OK) {
@@ -229,7 +227,7 @@ static omnid_status queue_answer(omnid_timeline *tl, answer *a, omnid_segment **
         a->timings.queued_us = omnid_clock_us();
         *e->submitted_end = a;
         e->submitted_end = &a->next;
-        e->n_open++;
+        e->open_answers[e->n_open++] = (open_answer){.id = a->id};
         wake_locked(e);
     }
     pthread_mutex_unlock(&e->lock);
@@ -247,23 +245,18 @@ omnid_status omnid_timeline_ask(omnid_timeline *tl, const omnid_question_params 
     if (status == OMNID_OK)
         status = queue_answer(tl, a, now, id, err);
     if (status != OMNID_OK)
-        answer_free(&e->memory, a);
+        schedule_keep_answer(e, a);
     return status;
 }
 
 void omnid_engine_cancel(omnid_engine *e, uint64_t id)
 {
     pthread_mutex_lock(&e->lock);
-    if (e->n_cancelled == e->cancelled_capacity) {
-        int capacity = e->cancelled_capacity ? 2 * e->cancelled_capacity : 16;
-        uint64_t *ids = realloc(e->cancelled, (size_t)capacity * sizeof *ids);
-        if (ids) {
-            e->cancelled = ids;
-            e->cancelled_capacity = capacity;
+    for (int i = 0; i < e->n_open; i++)
+        if (e->open_answers[i].id == id && !e->open_answers[i].cancelled) {
+            e->open_answers[i].cancelled = true;
+            e->n_cancelled++;
         }
-    }
-    if (e->n_cancelled < e->cancelled_capacity)
-        e->cancelled[e->n_cancelled++] = id;
     wake_locked(e);
     pthread_mutex_unlock(&e->lock);
 }

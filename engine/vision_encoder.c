@@ -65,7 +65,7 @@ static omnid_status upload_tables(encoder_work *w, int columns, int rows, int32_
     m->ops->upload(w->stream, w->inverse.data, inverse, (size_t)n * sizeof *inverse);
     m->ops->upload(w->stream, w->vision_cos.data, angles, n_angles * sizeof *angles);
     m->ops->upload(w->stream, w->vision_sin.data, angles + n_angles, n_angles * sizeof *angles);
-    return OMNID_OK;
+    return kernels_stream_status(w->stream, err);
 }
 
 /* Tables for this grid size, unless they are there. */
