@@ -47,7 +47,8 @@ typedef struct {
 OMNID_API omnid_status omnid_fail(omnid_error *err, omnid_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "context: " before the sentence already in *err (may be NULL) and returns err's status. */
+/* Puts "context: " before the sentence already in *err and returns err's status (ARGUMENT where err is NULL: who may be
+ * given none keeps the status itself). */
 OMNID_API omnid_status omnid_fail_in(omnid_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Short lower-case name ("not_found", the protocol's error code) and text ("not found") of a status; never NULL. */

@@ -6,7 +6,7 @@
 
 #include "engine/engine.h"
 
-enum { MAX_TOKENS = 4096, MAX_CHOICES = 64 };
+enum { MAX_TOKENS = 4096, MAX_CHOICES = 64, TURN_BYTES = 64 /* what the template adds to an earlier turn, at most */ };
 
 answer *answer_create(void)
 {
@@ -49,8 +49,10 @@ static omnid_status choose_mode(answer *a, const omnid_timeline *tl, omnid_mode 
     return OMNID_OK;
 }
 
-static omnid_status fill_choices(answer *a, const omnid_model *m, const omnid_question_params *p, omnid_error *err)
+static omnid_status fill_choices(answer *a, const omnid_timeline *tl, const omnid_question_params *p, omnid_error *err)
 {
+    const omnid_model *m = tl->engine->model;
+    const size_t most = (size_t)tl->engine->params.max_question_bytes;
     if (p->n_choices == 0)
         return OMNID_OK;
     a->ask.choices = calloc((size_t)p->n_choices, sizeof *a->ask.choices);
@@ -61,6 +63,9 @@ static omnid_status fill_choices(answer *a, const omnid_model *m, const omnid_qu
     for (int i = 0; i < p->n_choices; i++) {
         if (!p->choices[i] || !*p->choices[i])
             return omnid_fail(err, OMNID_ARGUMENT, "choice %d is empty", i + 1);
+        if (strlen(p->choices[i]) > most)
+            return omnid_fail(err, OMNID_LIMIT, "choice %d has %zu bytes, at most %zu", i + 1, strlen(p->choices[i]),
+                              most);
         OMNID_TRY(id_list_add_text(&a->ask.choices[i], m->tokenizer, p->choices[i], err));
         OMNID_TRY(id_list_add(&a->ask.choices[i], m->ids.im_end, err));
         if (a->ask.choices[i].n > MAX_TOKENS)
@@ -73,10 +78,15 @@ static omnid_status fill_choices(answer *a, const omnid_model *m, const omnid_qu
 static omnid_status check_size(const omnid_timeline *tl, const omnid_question_params *p, omnid_error *err)
 {
     size_t n = strlen(p->question), most = (size_t)tl->engine->params.max_question_bytes;
-    for (int i = 0; i < p->n_history; i++)
-        n += strlen(p->history[i].question) + strlen(p->history[i].answer);
+    for (int i = 0; i < p->n_history && n <= most; i++) {
+        if (!p->history[i].question || !p->history[i].answer)
+            return omnid_fail(err, OMNID_ARGUMENT, "turn %d of the history lacks its question or its answer", i + 1);
+        n += TURN_BYTES + strlen(p->history[i].question) + strlen(p->history[i].answer);
+    }
     if (n > most)
-        return omnid_fail(err, OMNID_LIMIT, "question and history have %zu bytes, at most %zu", n, most);
+        return omnid_fail(err, OMNID_LIMIT,
+                          "question and history have %zu bytes or more (%d for each turn), at most %zu", n, TURN_BYTES,
+                          most);
     return OMNID_OK;
 }
 
@@ -105,7 +115,7 @@ omnid_status answer_request_fill(answer *a, const omnid_timeline *tl, const omni
     OMNID_TRY(prune_find(&ask->policy, p->policy, err));
     OMNID_TRY(parse_retention(a, tl, p->retention, err));
     OMNID_TRY(layout_query(&ask->query, m, p, tl->parts, &ask->first_score_row, err));
-    OMNID_TRY(fill_choices(a, m, p, err));
+    OMNID_TRY(fill_choices(a, tl, p, err));
     OMNID_TRY(utf8_stream_create(&a->text, p->stop, p->n_stop, err));
     ask->first_prune = p->first_prune;
     ask->max_tokens = p->max_tokens;

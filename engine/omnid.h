@@ -97,8 +97,8 @@ typedef struct {
 
 typedef struct {
     int max_open_questions;   /* in all; more: LIMIT. 1..1024 */
-    int max_question_bytes;   /* of question and history together; more: LIMIT */
-    int max_queued_segments;  /* a timeline; more: BUSY and the segment stays the caller's */
+    int max_question_bytes;   /* of question and history together, 64 added for each turn; of one choice. More: LIMIT */
+    int max_queued_segments;  /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
     int slice_rows;           /* rows of one slice; 1..4096 */
     bool deterministic;       /* fixed buckets, no batching of answers: tests */
 } omnid_engine_params;
@@ -109,9 +109,10 @@ OMNID_API omnid_status omnid_engine_create(omnid_engine **out, const omnid_model
 /* Ends all open answers with CANCELLED. No other thread may use the engine any more. */
 OMNID_API void omnid_engine_destroy(omnid_engine **e);
 
-/* Runs one slice, after waiting at most timeout_ms for work. OK: a slice ran. AGAIN: nothing to do. Other: the engine
- * cannot go on (out of memory or device; what was in that slice has been told by on_error or logged); it may be called
- * again. Only one thread, always the same. */
+/* Runs one slice, after waiting at most timeout_ms for work. OK: a slice ran, or answers have ended by on_error. AGAIN:
+ * nothing to do. Other: a segment could not be taken in (out of memory or device; *err names it): it is lost, becomes a gap
+ * when the next one is in, and the engine goes on when it is called again. A clip whose reference could not be taken stays
+ * in its queue. Only one thread, always the same. */
 OMNID_API omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err);
 /* Makes a waiting step return AGAIN. Any thread. */
 OMNID_API void omnid_engine_wake(omnid_engine *e);
@@ -143,7 +144,8 @@ typedef struct {
     double rho_a, rho_v;  /* shares of audio and video tokens that leave there */
     bool mel_clip;        /* reference maximum over the whole clip: segments are encoded when omnid_timeline_end is called */
     int max_pixels;       /* 0 = the model's */
-    int64_t first_segment;/* stream number of the first segment that will be submitted; > 0: as if all before it had left */
+    int64_t first_segment;/* stream number of the first segment that will be submitted; > 0: as if all before it had left.
+                             Stream numbers go to 2^40 */
 } omnid_timeline_params;
 OMNID_API omnid_timeline_params omnid_timeline_params_default(void);
 
@@ -152,8 +154,9 @@ OMNID_API omnid_status omnid_timeline_create(omnid_timeline **out, omnid_engine 
                                              omnid_error *err);
 /* Its open answers end with CANCELLED. Only between steps (from the thread that steps, or after stepping ended). */
 OMNID_API void omnid_timeline_destroy(omnid_timeline **tl);
-/* Wipes what was seen and heard: all segments, queued ones too; open answers end with CANCELLED; the next segment's number
- * may be anything. Any thread; done before the next slice. */
+/* Wipes what was seen and heard: all segments, queued ones too; answers asked before end with CANCELLED; the next segment's
+ * number may be anything, and a clip that had ended may begin anew. Needs no memory. Any thread; done before the next slice,
+ * and asking finds it EMPTY at once. */
 OMNID_API void omnid_timeline_forget(omnid_timeline *tl);
 
 /* One frame, 8 bits a channel, RGB. */
@@ -180,7 +183,7 @@ OMNID_API void omnid_segment_destroy(omnid_segment **s);
 /* Queues a segment; any thread. Takes *seg: OMNID_OK sets it to NULL; after an error it is still the caller's. BUSY: the
  * queue is full. ARGUMENT: its number is not later than the last one's. */
 OMNID_API omnid_status omnid_timeline_submit(omnid_timeline *tl, omnid_segment **seg, omnid_error *err);
-/* A clip has ended: with mel_clip its segments are encoded now. Any thread. */
+/* A clip has ended: with mel_clip its segments are encoded now; later segments are refused. Never fails. Any thread. */
 OMNID_API omnid_status omnid_timeline_end(omnid_timeline *tl, omnid_error *err);
 
 /* What became of a segment. */
@@ -242,7 +245,7 @@ OMNID_API omnid_question_params omnid_question_params_default(void);
  * *answer gets a number that is never 0 and never used again. Errors: ARGUMENT, LIMIT, EMPTY (no segment yet and no now). */
 OMNID_API omnid_status omnid_timeline_ask(omnid_timeline *tl, const omnid_question_params *p, omnid_segment **now,
                                           uint64_t *answer, omnid_error *err);
-/* Ends an answer with CANCELLED before its next slice; unknown numbers are ignored. Any thread. */
+/* Ends an answer with CANCELLED before its next slice; unknown numbers are ignored. Needs no memory. Any thread. */
 OMNID_API void omnid_engine_cancel(omnid_engine *e, uint64_t answer);
 
 /* A moment the answer rests on (section 8). */
@@ -277,7 +280,7 @@ typedef struct {
 
 typedef struct {
     int64_t queued_us, started_us, first_token_us, done_us; /* omnid_clock_us */
-    int64_t encode_us, prefill_us, decode_us;               /* time spent in slices */
+    int64_t encode_us, prefill_us, decode_us; /* time spent in slices; a decode step counts for each answer in it */
     int encoder_calls, rows_prefilled; /* done for this question: 0 and query rows x layers in eager mode without now */
 } omnid_timings;
 

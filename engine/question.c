@@ -134,6 +134,8 @@ static omnid_status begin(answer *a, omnid_error *err)
     omnid_timeline *tl = a->timeline;
     omnid_engine *e = tl->engine;
     a->timings.started_us = omnid_clock_us();
+    if (tl->fresh && a->now) /* forgotten: the window is empty, and begins where the open segment is */
+        tl->first = tl->params.first_segment = a->now->index;
     OMNID_TRY(page_view_take(&a->view, tl, tl->first, err));
     if (a->now && a->now->index < tl->first + tl->n_window)
         omnid_segment_destroy(&a->now); /* it has been closed and taken in since */

@@ -17,7 +17,8 @@ static omnid_status copy_frames(omnid_segment *s, const omnid_timeline *tl, cons
     s->height = height;
     for (int i = 0; i < p->n_frames; i++) {
         const omnid_frame *f = &p->frames[i];
-        if (!f->rgb || f->width < 1 || f->height < 1 || f->stride < 3 * f->width)
+        if (!f->rgb || f->width < 1 || f->height < 1 || f->width > RESIZE_MAX_SIDE || f->height > RESIZE_MAX_SIDE ||
+            f->stride < 3 * f->width)
             return omnid_fail(err, OMNID_ARGUMENT, "frame %d of segment %lld: %d x %d pixels with rows of %d bytes", i,
                               (long long)p->index, f->width, f->height, f->stride);
         s->frames[i] = malloc((size_t)width * (size_t)height * 3);
@@ -52,9 +53,11 @@ omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl,
 {
     *out = NULL;
     if (p->n_frames < 0 || p->n_frames > 4 || p->n_samples < 0 || p->n_samples > MEL_SEGMENT_SAMPLES + MEL_AHEAD ||
-        p->index < 0)
-        return omnid_fail(err, OMNID_ARGUMENT, "segment %lld with %d frames and %d samples: want 0..4 and 0..%d",
-                          (long long)p->index, p->n_frames, p->n_samples, MEL_SEGMENT_SAMPLES + MEL_AHEAD);
+        p->index < 0 || p->index > TIMELINE_MAX_SEGMENT)
+        return omnid_fail(err, OMNID_ARGUMENT,
+                          "segment %lld with %d frames and %d samples: want 0..%lld, 0..4 and 0..%d",
+                          (long long)p->index, p->n_frames, p->n_samples, (long long)TIMELINE_MAX_SEGMENT,
+                          MEL_SEGMENT_SAMPLES + MEL_AHEAD);
     omnid_segment *s = calloc(1, sizeof *s);
     if (!s)
         return omnid_fail(err, OMNID_NOMEM, "no memory for a segment");

@@ -68,6 +68,9 @@ struct omnid_timeline {
     omnid_timeline *next;
 };
 
+/* Highest stream number: 70,000 years; 50 positions a segment stay far from the ends of 64 bits. */
+#define TIMELINE_MAX_SEGMENT ((int64_t)1 << 40)
+
 /* δ when D segments have left: 50 positions a segment. */
 static inline int64_t timeline_delta(int64_t first)
 {

@@ -49,9 +49,10 @@ static omnid_status check_params(const omnid_timeline_params *p, omnid_error *er
         return omnid_fail(err, OMNID_ARGUMENT, "modes %u: want eager, deferred, offline or several of them", p->modes);
     if (!(p->rho_a >= 0 && p->rho_a <= 1 && p->rho_v >= 0 && p->rho_v <= 1))
         return omnid_fail(err, OMNID_ARGUMENT, "rho_a %g, rho_v %g: want 0..1", p->rho_a, p->rho_v);
-    if (p->first_segment < 0 || p->max_pixels < 0 || (p->max_pixels > 0 && p->max_pixels < 784))
-        return omnid_fail(err, OMNID_ARGUMENT, "first_segment %lld, max_pixels %d: want 0 or more, 0 or 784 and more",
-                          (long long)p->first_segment, p->max_pixels);
+    if (p->first_segment < 0 || p->first_segment > TIMELINE_MAX_SEGMENT || p->max_pixels < 0 ||
+        (p->max_pixels > 0 && p->max_pixels < 784))
+        return omnid_fail(err, OMNID_ARGUMENT, "first_segment %lld, max_pixels %d: want 0..%lld, 0 or 784 and more",
+                          (long long)p->first_segment, p->max_pixels, (long long)TIMELINE_MAX_SEGMENT);
     return OMNID_OK;
 }
 
