@@ -43,9 +43,9 @@ const char *omnid_status_text(omnid_status status)
 
 const char *omnid_status_name(omnid_status status)
 {
-    static const char *const names[] = {"ok",          "again", "end",    "no_memory", "bad_argument", "not_found",
-                                        "malformed",   "shape", "unsupported", "io",   "device",       "busy",
-                                        "limit",       "empty", "cancelled",   "deadline"};
+    static const char *const names[] = {"ok",        "again", "end",         "no_memory", "bad_argument", "not_found",
+                                        "malformed", "shape", "unsupported", "io",        "device",       "busy",
+                                        "limit",     "empty", "cancelled",   "deadline"};
     _Static_assert(sizeof names / sizeof *names == OMNID_N_STATUS, "one name a status");
     return (unsigned)status < OMNID_N_STATUS ? names[status] : "unknown";
 }

@@ -30,9 +30,9 @@ typedef struct {
     int64_t deadline_us;
     double last_s;
     bool trace;
-    id_list query;       /* closers, history, question, template */
+    id_list query; /* closers, history, question, template */
     int first_score_row;
-    id_list *choices;    /* [n_choices] tokens and the end after them */
+    id_list *choices; /* [n_choices] tokens and the end after them */
     int n_choices;
 } answer_request;
 
@@ -43,7 +43,7 @@ typedef struct answer {
     answer_request ask;
     omnid_segment *now; /* owned; NULL = none */
     answer_stage stage;
-    omnid_error end;    /* status OK while under way; CANCELLED, DEADLINE, … once it has to end without a result */
+    omnid_error end; /* status OK while under way; CANCELLED, DEADLINE, … once it has to end without a result */
     int layer, chunk;
 
     page_view view;     /* the fork: pages and δ it started with */
@@ -51,34 +51,34 @@ typedef struct answer {
     int64_t answer_at;  /* position of the first generated token */
     int n_before;       /* audio and video tokens before any pruning */
     int c_last;
-    int listed_layers;  /* layers below read listed keys; from here on the fork's own */
+    int listed_layers; /* layers below read listed keys; from here on the fork's own */
     int64_t n[CONFIG_MAX_LAYERS], k[CONFIG_MAX_LAYERS];
-    int64_t list_of[CONFIG_MAX_LAYERS];  /* where layer l's list starts in lists */
+    int64_t list_of[CONFIG_MAX_LAYERS];   /* where layer l's list starts in lists */
     int64_t scores_of[CONFIG_MAX_LAYERS]; /* where its scores start in S; -1 = not needed */
-    buffer lists;       /* kernels_key: tokens in at each layer; a layer after which nobody left shares the one before */
-    buffer S;           /* F32 */
-    buffer rows;        /* I32 [n_0 + n query]: places of the last selection; rows to gather */
-    double *S_sum;      /* host [n_0]: a layer's scores over several chunks of query rows */
-    row_set query;      /* the query's rows */
-    row_set own_rows;   /* survivors and query */
-    buffer spare_x;     /* the other half of own_rows.x while rows leave */
+    buffer lists;     /* kernels_key: tokens in at each layer; a layer after which nobody left shares the one before */
+    buffer S;         /* F32 */
+    buffer rows;      /* I32 [n_0 + n query]: places of the last selection; rows to gather */
+    double *S_sum;    /* host [n_0]: a layer's scores over several chunks of query rows */
+    row_set query;    /* the query's rows */
+    row_set own_rows; /* survivors and query */
+    buffer spare_x;   /* the other half of own_rows.x while rows leave */
     kernels_key *host_list; /* own path: the present list */
-    float *angles;      /* own path: [2][n_tables][n entered + n query][head_dim / 2] of the rows that came in */
-    uint8_t *classes;   /* own path: of the rows that came in */
-    int32_t *in_rows;   /* own path: present row -> row that came in */
-    kv_store own;       /* query and answer rows; survivors' too on the own path */
-    buffer logits;      /* F32 [vocabulary] */
+    float *angles;          /* own path: [2][n_tables][n entered + n query][head_dim / 2] of the rows that came in */
+    uint8_t *classes;       /* own path: of the rows that came in */
+    int32_t *in_rows;       /* own path: present row -> row that came in */
+    kv_store own;           /* query and answer rows; survivors' too on the own path */
+    buffer logits;          /* F32 [vocabulary] */
     buffer decode_cos, decode_sin, decode_counts; /* of one step */
-    buffer seen;        /* I32: ids the repetition penalty counts */
+    buffer seen;                                  /* I32: ids the repetition penalty counts */
 
     int n_fed;          /* answer tokens that have run through the decoder */
     int32_t next_token; /* to run next */
     random_pcg32 random;
     utf8_stream *text;
-    char *out;          /* the whole text so far */
+    char *out; /* the whole text so far */
     size_t n_out, out_capacity;
     id_list tokens;
-    float *host_logits; /* of the present position, where the host needs them */
+    float *host_logits;  /* of the present position, where the host needs them */
     float *first_logits; /* choices: of the first position */
     int choice, choice_token;
     double *choice_logprobs;
@@ -106,7 +106,8 @@ omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err);
 /* question_prune.c: counts of a layer that depend on the schedule, scores of the chunk just run, selection after a layer's
  * last chunk. query_row: the query row that is the chunk's first row (negative: rows before the query's). */
 void answer_fill_counts(const answer *a, int layer, int query_row, kernels_counts *c);
-omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, const decoder_sources *src, omnid_error *err);
+omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, const decoder_sources *src,
+                          omnid_error *err);
 omnid_status answer_select(answer *a, const row_set *r, omnid_error *err);
 /* n, k, lists and scores of every layer from the tokens that enter. NOMEM. */
 omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err);

@@ -9,12 +9,12 @@
 typedef struct {
     memory *mem;
     kernels_stream *stream;
-    int max_rows; /* rows of the largest slice */
-    buffer norm;  /* activation [max_rows][hidden] */
-    buffer qkv;   /* F32 [max_rows][(n_heads + 2 n_kv_heads) head_dim] */
-    buffer q;     /* activation [3 max_rows][n_heads head_dim] */
-    buffer attn;  /* activation [max_rows][n_heads head_dim] */
-    buffer lse;   /* F32 [max_rows][n_heads] */
+    int max_rows;        /* rows of the largest slice */
+    buffer norm;         /* activation [max_rows][hidden] */
+    buffer qkv;          /* F32 [max_rows][(n_heads + 2 n_kv_heads) head_dim] */
+    buffer q;            /* activation [3 max_rows][n_heads head_dim] */
+    buffer attn;         /* activation [max_rows][n_heads head_dim] */
+    buffer lse;          /* F32 [max_rows][n_heads] */
     buffer gate_up, ffn; /* activation [max_rows][2 f], [max_rows][f] */
 } decoder_work;
 
@@ -29,8 +29,8 @@ typedef struct {
     buffer key_table; /* I32 [n_rows]: table of a row's own key */
     buffer counts;    /* kernels_counts [n_sets][n_chunks] */
     int n_chunks, chunk_capacity;
-    int *first;       /* [n_chunks + 1] first row of each chunk */
-    int n_sets, set;  /* sets of counts (one, or one a layer) and the one in use */
+    int *first;                  /* [n_chunks + 1] first row of each chunk */
+    int n_sets, set;             /* sets of counts (one, or one a layer) and the one in use */
     kernels_counts *host_counts; /* [n_sets][n_chunks] what was uploaded to counts */
 } row_set;
 
@@ -38,8 +38,8 @@ typedef struct {
  * own_first of every count are set. x keeps its contents only if it was large enough: reserve it first. NOMEM. */
 omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err);
 /* Uploads the tables. cos, sin: host [n_tables][n_rows][head_dim / 2]; classes: host [n_rows]. After row_set_cut. NOMEM. */
-omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos, const float *sin,
-                            const uint8_t *classes, omnid_error *err);
+omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
+                            const float *sin, const uint8_t *classes, omnid_error *err);
 /* Uploads host_counts. */
 void row_set_upload_counts(kernels_stream *s, const row_set *r);
 void row_set_free(memory *mem, row_set *r);

@@ -10,8 +10,8 @@ typedef struct {
     kernels_stream *stream;
     buffer norm, qkv, attn, wide, ffn, merged;
     buffer vision_cos, vision_sin, order, inverse; /* of the present grid size */
-    int32_t *spans; /* host: window spans, [n_spans + 1] */
-    int n_spans, columns, rows; /* grid size the vision tables are for; 0 = none */
+    int32_t *spans;                                /* host: window spans, [n_spans + 1] */
+    int n_spans, columns, rows;                    /* grid size the vision tables are for; 0 = none */
 } encoder_work;
 
 void encoder_work_init(encoder_work *w, memory *mem, kernels_stream *s);

@@ -25,16 +25,16 @@ struct omnid_engine {
     mel *mel;
     decoder_work decoder;
     encoder_work encoder;
-    ingest background;      /* of one timeline at a time */
-    ingest open;            /* the open segment of the question being prefilled */
-    answer *answers;        /* open, oldest first */
-    answer *spare;          /* finished, their memory kept for the next */
+    ingest background; /* of one timeline at a time */
+    ingest open;       /* the open segment of the question being prefilled */
+    answer *answers;   /* open, oldest first */
+    answer *spare;     /* finished, their memory kept for the next */
     int n_spare;
     decode_batch batch;
-    buffer ids;             /* I32, for embeddings */
-    buffer iota;            /* I32 0, 1, 2 … */
+    buffer ids;  /* I32, for embeddings */
+    buffer iota; /* I32 0, 1, 2 … */
     int64_t n_iota;
-    int64_t ingest_us, decode_us;  /* spent since both had work: shares */
+    int64_t ingest_us, decode_us; /* spent since both had work: shares */
 
     /* under the lock */
     pthread_mutex_t lock;
@@ -42,7 +42,7 @@ struct omnid_engine {
     bool woken;
     omnid_timeline *timelines;
     answer *submitted, **submitted_end; /* not yet seen by the engine's thread */
-    open_answer *open_answers; /* [n_open] of max_open_questions */
+    open_answer *open_answers;          /* [n_open] of max_open_questions */
     int n_open, n_cancelled;
     uint64_t last_id;
     omnid_engine_status status;

@@ -14,9 +14,9 @@ typedef enum {
     INGEST_VISION_FRONT,
     INGEST_VISION_BLOCKS,
     INGEST_VISION_FINISH,
-    INGEST_INTRA,   /* section 4, then the rows' places */
+    INGEST_INTRA, /* section 4, then the rows' places */
     INGEST_PREFILL,
-    INGEST_DONE     /* page and front hold what came out */
+    INGEST_DONE /* page and front hold what came out */
 } ingest_stage;
 
 typedef struct {
@@ -26,18 +26,19 @@ typedef struct {
     unsigned modes;         /* what the page must serve */
     ingest_stage stage;
     int layer, chunk, grid;
-    int n_layers;           /* of the decoder to run */
+    int n_layers; /* of the decoder to run */
 
-    front_state front;      /* the timeline's, as it will be after this segment; its buffers are unused */
-    int group_base[2];      /* place 1, 2 compare with g0, place 3 with g2: grid of this segment that holds it, -1 = stored */
+    front_state front; /* the timeline's, as it will be after this segment; its buffers are unused */
+    int group_base
+        [2]; /* place 1, 2 compare with g0, place 3 with g2: grid of this segment that holds it, -1 = stored */
     audio_run audio;
     vision_run vision;
     int n_grids, n_video, n_audio;
-    buffer embeds;          /* F32 [n_video + n_audio][hidden], before section 4 */
-    buffer scratch, list;   /* scores; row lists */
-    float *mel;             /* host [200][128] */
-    page *page;             /* owned until taken */
-    page_view *view;        /* what its rows see: own_view, or the fork's */
+    buffer embeds;        /* F32 [n_video + n_audio][hidden], before section 4 */
+    buffer scratch, list; /* scores; row lists */
+    float *mel;           /* host [200][128] */
+    page *page;           /* owned until taken */
+    page_view *view;      /* what its rows see: own_view, or the fork's */
     page_view own_view;
     row_set rows;
     int64_t encode_started_us;

@@ -24,18 +24,18 @@ void kv_store_free(memory *mem, kv_store *kv);
  * only). Rows: kept video tokens, then kept audio tokens. */
 typedef struct page {
     int refs;
-    int64_t segment;       /* stream number */
-    int64_t wall_us;       /* of its start; 0 = unknown */
-    double end_s;          /* stream time at which its data ends */
-    int columns, rows;     /* tokens of a grid */
-    int n_video, n_audio;  /* tokens before section 4 */
+    int64_t segment;      /* stream number */
+    int64_t wall_us;      /* of its start; 0 = unknown */
+    double end_s;         /* stream time at which its data ends */
+    int columns, rows;    /* tokens of a grid */
+    int n_video, n_audio; /* tokens before section 4 */
     int n_video_kept, n_audio_kept;
     int32_t *video_kept, *audio_kept; /* inside the segment's own video and audio tokens */
-    position *at;          /* [n_kept] stream positions */
-    uint8_t *classes;      /* [n_kept] host copy of each row's KERNELS_CLASS_ */
-    kv_store kv;           /* layers 0 .. kv.n_layers - 1 */
-    buffer hidden;         /* deferred: F32 [n_kept][hidden], rows as they enter layer L/2; empty otherwise */
-    buffer embeds;         /* offline: F32 [n_kept][hidden], rows as they enter layer 0; empty otherwise */
+    position *at;                     /* [n_kept] stream positions */
+    uint8_t *classes;                 /* [n_kept] host copy of each row's KERNELS_CLASS_ */
+    kv_store kv;                      /* layers 0 .. kv.n_layers - 1 */
+    buffer hidden; /* deferred: F32 [n_kept][hidden], rows as they enter layer L/2; empty otherwise */
+    buffer embeds; /* offline: F32 [n_kept][hidden], rows as they enter layer 0; empty otherwise */
     omnid_segment_report report;
 } page;
 

@@ -21,7 +21,8 @@ typedef struct {
 } stream_parts;
 
 /* <|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\n and the openers (one or two, the last rows). */
-omnid_status layout_prefix(id_list *out, const omnid_model *m, const char *system, stream_parts parts, omnid_error *err);
+omnid_status layout_prefix(id_list *out, const omnid_model *m, const char *system, stream_parts parts,
+                           omnid_error *err);
 
 /* Closers, earlier turns, {question}, template. *first_score_row: where the last user turn starts (0 without history). */
 omnid_status layout_query(id_list *out, const omnid_model *m, const omnid_question_params *p, stream_parts parts,

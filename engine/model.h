@@ -11,11 +11,11 @@
 
 /* Windowed or full attention block of the vision tower (RMSNorm, gated SiLU MLP; all with biases but the norms). */
 typedef struct {
-    tensor norm1, norm2;      /* [d] */
-    kernels_weight *qkv;      /* [3 d][d] */
-    kernels_weight *proj;     /* [d][d] */
-    kernels_weight *gate_up;  /* [2 f][d]: gate rows, then up rows */
-    kernels_weight *down;     /* [d][f] */
+    tensor norm1, norm2;     /* [d] */
+    kernels_weight *qkv;     /* [3 d][d] */
+    kernels_weight *proj;    /* [d][d] */
+    kernels_weight *gate_up; /* [2 f][d]: gate rows, then up rows */
+    kernels_weight *down;    /* [d][f] */
 } vision_block;
 
 typedef struct {
@@ -34,12 +34,12 @@ typedef struct {
 } audio_layer;
 
 typedef struct {
-    kernels_weight *conv1;   /* [d][n_mels * 3] as [out][channel][3]; GELU after it */
-    kernels_weight *conv2;   /* [d][d * 3], stride 2; GELU after it */
-    tensor positions;        /* sinusoids [max_source_positions][d] F32 (computed, not in the file) */
+    kernels_weight *conv1; /* [d][n_mels * 3] as [out][channel][3]; GELU after it */
+    kernels_weight *conv2; /* [d][d * 3], stride 2; GELU after it */
+    tensor positions;      /* sinusoids [max_source_positions][d] F32 (computed, not in the file) */
     audio_layer *layers;
-    tensor post_w, post_b;   /* ln_post [d] */
-    kernels_weight *proj;    /* [hidden][d] */
+    tensor post_w, post_b; /* ln_post [d] */
+    kernels_weight *proj;  /* [hidden][d] */
 } audio_weights;
 
 typedef struct {
@@ -51,11 +51,11 @@ typedef struct {
 } decoder_layer;
 
 typedef struct {
-    tensor embedding;        /* [vocabulary][hidden], the checkpoint's dtype */
+    tensor embedding; /* [vocabulary][hidden], the checkpoint's dtype */
     decoder_layer *layers;
-    tensor norm;             /* [hidden] */
-    kernels_weight *head;    /* [vocabulary][hidden] (a packed copy of the embedding where tied) */
-    double *inv_freq;        /* [head_dim / 2] host memory; transformers' float32 values widened */
+    tensor norm;          /* [hidden] */
+    kernels_weight *head; /* [vocabulary][hidden] (a packed copy of the embedding where tied) */
+    double *inv_freq;     /* [head_dim / 2] host memory; transformers' float32 values widened */
 } decoder_weights;
 
 /* Ids of the prompt's special tokens, from config.json and tokenizer.json. */
@@ -81,7 +81,7 @@ struct omnid_model {
     decoder_weights decoder;
     uint64_t n_parameters, weight_bytes;
     /* from omnid.json, where the folder has one */
-    int max_pixels;           /* default 336 * 336 */
+    int max_pixels; /* default 336 * 336 */
     retention_named schedules[8];
     int n_schedules;
 };

@@ -25,8 +25,8 @@ typedef enum { OMNID_PRECISION_AUTO, OMNID_PRECISION_F32, OMNID_PRECISION_BF16 }
 typedef struct {
     const char *backend;       /* "auto", "cpu", "reference", … */
     omnid_precision precision; /* activations, packed weights and KV; AUTO = bf16 where the machine has it, else f32 */
-    int n_threads;             /* of the backend; 0 = all the process may use, but 1 for models below 100 M parameters */
-    uint64_t memory_limit;     /* bytes; a model that needs more is refused before it is loaded; 0 = the machine's memory */
+    int n_threads;         /* of the backend; 0 = all the process may use, but 1 for models below 100 M parameters */
+    uint64_t memory_limit; /* bytes; a model that needs more is refused before it is loaded; 0 = the machine's memory */
     void (*on_progress)(void *user, double done); /* 0..1 while weights are packed; may be NULL */
     void *user;
 } omnid_model_params;
@@ -35,7 +35,8 @@ OMNID_API omnid_model_params omnid_model_params_default(void);
 
 /* Opens a folder with config.json, (sharded) safetensors and tokenizer.json. Any thread. On failure *out is NULL:
  * NOT_FOUND, FORMAT, SHAPE, UNSUPPORTED, LIMIT (would not fit, with the numbers) or NOMEM. */
-OMNID_API omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err);
+OMNID_API omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid_model_params *p,
+                                        omnid_error *err);
 
 /* A model of random weights with the dimensions of a config.json ("3b" and "7b" name the published ones; anything else is
  * a path). It has a byte-level tokenizer with the special tokens and nothing more. For measurements. */
@@ -44,16 +45,16 @@ OMNID_API omnid_status omnid_model_create_random(omnid_model **out, const char *
 OMNID_API void omnid_model_destroy(omnid_model **m); /* *m may be NULL; after every engine of it is destroyed */
 
 typedef struct {
-    const char *name;    /* omnid.json's name, else the folder's; borrowed from the model */
-    const char *backend; /* "cpu", … */
+    const char *name;          /* omnid.json's name, else the folder's; borrowed from the model */
+    const char *backend;       /* "cpu", … */
     omnid_precision precision; /* never AUTO */
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
-    int max_pixels;                /* largest frame after resizing, in pixels */
+    int max_pixels; /* largest frame after resizing, in pixels */
     int n_threads;
-    uint64_t n_parameters;         /* of the thinker */
-    uint64_t weight_bytes;         /* as packed */
-    uint64_t kv_bytes_per_token;   /* all layers */
+    uint64_t n_parameters;       /* of the thinker */
+    uint64_t weight_bytes;       /* as packed */
+    uint64_t kv_bytes_per_token; /* all layers */
 } omnid_model_info;
 OMNID_API omnid_model_info omnid_model_get_info(const omnid_model *m);
 
@@ -74,9 +75,9 @@ typedef enum { OMNID_SLICE_ENCODE, OMNID_SLICE_INGEST, OMNID_SLICE_QUESTION, OMN
 typedef struct {
     omnid_slice_kind kind;
     const omnid_timeline *timeline;
-    uint64_t answer;  /* 0 for ingest */
-    int64_t segment;  /* stream number of the segment; -1 for questions */
-    int layer;        /* -1: front end, encoder, embedding or head */
+    uint64_t answer; /* 0 for ingest */
+    int64_t segment; /* stream number of the segment; -1 for questions */
+    int layer;       /* -1: front end, encoder, embedding or head */
     int n_rows;
     int64_t start_us, end_us; /* omnid_clock_us */
 } omnid_slice;
@@ -88,19 +89,20 @@ typedef struct omnid_segment_report omnid_segment_report;
  * cancel and status functions. Any may be NULL. */
 typedef struct {
     void *user;
-    void (*on_text)(void *user, uint64_t answer, const char *text, size_t n); /* whole UTF-8 characters; valid in the call */
-    void (*on_done)(void *user, uint64_t answer, const omnid_result *r);      /* once an answer; r valid in the call */
-    void (*on_error)(void *user, uint64_t answer, const omnid_error *err);    /* instead of on_done */
+    void (*on_text)(void *user, uint64_t answer, const char *text,
+                    size_t n);                                           /* whole UTF-8 characters; valid in the call */
+    void (*on_done)(void *user, uint64_t answer, const omnid_result *r); /* once an answer; r valid in the call */
+    void (*on_error)(void *user, uint64_t answer, const omnid_error *err);             /* instead of on_done */
     void (*on_segment)(void *user, omnid_timeline *tl, const omnid_segment_report *r); /* a segment became visible */
     void (*on_slice)(void *user, const omnid_slice *s);
 } omnid_callbacks;
 
 typedef struct {
-    int max_open_questions;   /* in all; more: LIMIT. 1..1024 */
-    int max_question_bytes;   /* of question and history together, 64 added for each turn; of one choice. More: LIMIT */
-    int max_queued_segments;  /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
-    int slice_rows;           /* rows of one slice; 1..4096 */
-    bool deterministic;       /* fixed buckets, no batching of answers: tests */
+    int max_open_questions;  /* in all; more: LIMIT. 1..1024 */
+    int max_question_bytes;  /* of question and history together, 64 added for each turn; of one choice. More: LIMIT */
+    int max_queued_segments; /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
+    int slice_rows;          /* rows of one slice; 1..4096 */
+    bool deterministic;      /* fixed buckets, no batching of answers: tests */
 } omnid_engine_params;
 OMNID_API omnid_engine_params omnid_engine_params_default(void);
 
@@ -120,7 +122,8 @@ OMNID_API void omnid_engine_wake(omnid_engine *e);
 typedef struct {
     int n_timelines, n_open_answers, n_queued_segments;
     uint64_t memory_bytes; /* weights, KV, work space held now */
-    int64_t oldest_work_us; /* how long the slice in hand has run, or a question waited unseen; 0 = neither (the watchdog's
+    int64_t
+        oldest_work_us; /* how long the slice in hand has run, or a question waited unseen; 0 = neither (the watchdog's
                                question: it grows without end only where the engine hangs) */
     double ttft_p50_ms, ttft_p95_ms; /* of the last 256 answers; 0 before the first */
     uint64_t n_answers;
@@ -134,17 +137,18 @@ OMNID_API const char *omnid_mode_name(omnid_mode m);
 OMNID_API omnid_status omnid_mode_parse(omnid_mode *out, const char *name, omnid_error *err);
 
 typedef struct {
-    const char *system;   /* system text; NULL = "You are a helpful assistant." */
+    const char *system;        /* system text; NULL = "You are a helpful assistant." */
     bool has_video, has_audio; /* what the stream has: fixes openers and closers, not what a segment holds */
-    int window_segments;  /* W: a question sees at most so many segments. 1..43200 */
-    int hop_segments;     /* so many leave at once; 0 = max(2, 2 floor(W/8)) */
-    unsigned modes;       /* OMNID_MODE_… or'ed: the modes questions may ask for. What each costs in memory a token: eager
+    int window_segments;       /* W: a question sees at most so many segments. 1..43200 */
+    int hop_segments;          /* so many leave at once; 0 = max(2, 2 floor(W/8)) */
+    unsigned modes; /* OMNID_MODE_… or'ed: the modes questions may ask for. What each costs in memory a token: eager
                              KV of all layers, deferred KV of half of them and a hidden row, offline a hidden row */
-    bool intra;           /* section 4 at ingest; false only with retention none */
-    double rho_a, rho_v;  /* shares of audio and video tokens that leave there */
-    bool mel_clip;        /* reference maximum over the whole clip: segments are encoded when omnid_timeline_end is called */
-    int max_pixels;       /* 0 = the model's */
-    int64_t first_segment;/* stream number of the first segment that will be submitted; > 0: as if all before it had left.
+    bool intra;     /* section 4 at ingest; false only with retention none */
+    double rho_a, rho_v; /* shares of audio and video tokens that leave there */
+    bool mel_clip;  /* reference maximum over the whole clip: segments are encoded when omnid_timeline_end is called */
+    int max_pixels; /* 0 = the model's */
+    int64_t
+        first_segment; /* stream number of the first segment that will be submitted; > 0: as if all before it had left.
                              Stream numbers go to 2^40 */
 } omnid_timeline_params;
 OMNID_API omnid_timeline_params omnid_timeline_params_default(void);
@@ -167,17 +171,17 @@ typedef struct {
 } omnid_frame;
 
 typedef struct {
-    int64_t index;           /* s: stream number; later ones only (a skipped number is a gap) */
-    int64_t wall_us;         /* CLOCK_REALTIME of its start, for evidence; 0 = unknown */
-    omnid_frame frames[4];   /* at 0.0, 0.5, 1.0 and 1.5 s; n_frames of them; 0 = no picture in this segment */
-    int n_frames;            /* 1..3 only in a clip's last segment or an open one */
-    const float *samples;    /* 16 kHz mono, -1..1; NULL = no sound in this segment (missing) */
-    int n_samples;           /* 0..32040: 2 s and the 40 awaited from the next segment; fewer at a clip's end or when open */
+    int64_t index;         /* s: stream number; later ones only (a skipped number is a gap) */
+    int64_t wall_us;       /* CLOCK_REALTIME of its start, for evidence; 0 = unknown */
+    omnid_frame frames[4]; /* at 0.0, 0.5, 1.0 and 1.5 s; n_frames of them; 0 = no picture in this segment */
+    int n_frames;          /* 1..3 only in a clip's last segment or an open one */
+    const float *samples;  /* 16 kHz mono, -1..1; NULL = no sound in this segment (missing) */
+    int n_samples; /* 0..32040: 2 s and the 40 awaited from the next segment; fewer at a clip's end or when open */
 } omnid_segment_params;
 
 /* Copies and resizes the frames to tl's size (on this thread), so that the engine's thread need not. Any thread. */
-OMNID_API omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl, const omnid_segment_params *p,
-                                            omnid_error *err);
+OMNID_API omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl,
+                                            const omnid_segment_params *p, omnid_error *err);
 OMNID_API void omnid_segment_destroy(omnid_segment **s);
 
 /* Queues a segment; any thread. Takes *seg: OMNID_OK sets it to NULL; after an error it is still the caller's. BUSY: the
@@ -191,23 +195,23 @@ struct omnid_segment_report {
     int64_t index, wall_us;
     int n_video_tokens, n_audio_tokens; /* before section 4 */
     int n_video_kept, n_audio_kept;
-    int encoder_calls;   /* of the vision and audio encoders */
-    int rows_prefilled;  /* token rows run through the decoder's layers, summed over the layers */
+    int encoder_calls;                         /* of the vision and audio encoders */
+    int rows_prefilled;                        /* token rows run through the decoder's layers, summed over the layers */
     int64_t queued_us, started_us, visible_us; /* omnid_clock_us */
     int64_t encode_us, prefill_us;             /* time spent in slices */
 };
 
 typedef struct {
-    int64_t first_segment;  /* stream number of the oldest segment in the window */
-    int64_t next_segment;   /* stream number after the newest visible one */
+    int64_t first_segment; /* stream number of the oldest segment in the window */
+    int64_t next_segment;  /* stream number after the newest visible one */
     int n_segments, n_queued;
-    int64_t n_left;         /* segments that have left since the start */
-    int64_t n_gaps;         /* numbers skipped or without picture and sound that the stream should have */
-    int n_tokens;           /* audio and video tokens in the window */
-    uint64_t memory_bytes;  /* KV and kept rows */
+    int64_t n_left;                      /* segments that have left since the start */
+    int64_t n_gaps;                      /* numbers skipped or without picture and sound that the stream should have */
+    int n_tokens;                        /* audio and video tokens in the window */
+    uint64_t memory_bytes;               /* KV and kept rows */
     int64_t first_wall_us, last_wall_us; /* start of the oldest, end of the newest visible segment; 0 = none */
-    double lag_s;           /* age of the oldest queued segment */
-    double real_time_factor; /* ingest seconds a second of stream, running mean; 0 before the first */
+    double lag_s;                        /* age of the oldest queued segment */
+    double real_time_factor;             /* ingest seconds a second of stream, running mean; 0 before the first */
 } omnid_timeline_status;
 OMNID_API omnid_timeline_status omnid_timeline_get_status(omnid_timeline *tl); /* any thread */
 
@@ -224,20 +228,21 @@ typedef struct {
     const char *question;
     const omnid_turn *history; /* earlier turns, oldest first */
     int n_history;
-    omnid_mode mode;        /* one of the timeline's; 0 = the timeline's first (eager before deferred before offline) */
-    const char *policy;     /* "none", "omnidrop", "random"; NULL = omnidrop */
-    const char *retention;  /* "none", "30", "20", any percentage or share, or "p_init,p_final,t_mid,tds_start[,λ]"; NULL = "30" */
-    int first_prune;        /* no token leaves after a layer below this one */
-    uint64_t seed;          /* of sampling and of policy random */
-    int max_tokens;         /* 1..4096 */
+    omnid_mode mode;    /* one of the timeline's; 0 = the timeline's first (eager before deferred before offline) */
+    const char *policy; /* "none", "omnidrop", "random"; NULL = omnidrop */
+    const char *
+        retention; /* "none", "30", "20", any percentage or share, or "p_init,p_final,t_mid,tds_start[,λ]"; NULL = "30" */
+    int first_prune;                               /* no token leaves after a layer below this one */
+    uint64_t seed;                                 /* of sampling and of policy random */
+    int max_tokens;                                /* 1..4096 */
     double temperature, top_p, repetition_penalty; /* 0 = greedy; 1; 1 */
-    int64_t deadline_us;    /* omnid_clock_us after which the answer ends with DEADLINE; 0 = none */
-    double last_s;          /* only the newest seconds; 0 = the whole window */
-    const char *const *stop;/* n_stop strings that end the answer (not part of it) */
+    int64_t deadline_us;     /* omnid_clock_us after which the answer ends with DEADLINE; 0 = none */
+    double last_s;           /* only the newest seconds; 0 = the whole window */
+    const char *const *stop; /* n_stop strings that end the answer (not part of it) */
     int n_stop;
     const char *const *choices; /* score these answers instead of writing one: 2..64 */
     int n_choices;
-    bool trace;             /* fill omnid_result's trace */
+    bool trace; /* fill omnid_result's trace */
 } omnid_question_params;
 OMNID_API omnid_question_params omnid_question_params_default(void);
 
@@ -250,23 +255,23 @@ OMNID_API void omnid_engine_cancel(omnid_engine *e, uint64_t answer);
 
 /* A moment the answer rests on (section 8). */
 typedef struct {
-    int64_t segment;        /* stream number */
-    int64_t wall_us;        /* its start; + 2 s = its end */
-    double weight;          /* of all evidence: 0..1 */
-    double audio_share;     /* of this moment's weight */
+    int64_t segment;    /* stream number */
+    int64_t wall_us;    /* its start; + 2 s = its end */
+    double weight;      /* of all evidence: 0..1 */
+    double audio_share; /* of this moment's weight */
 } omnid_evidence;
 
 /* What one layer did: token rows of KV that attention read. */
 typedef struct {
-    int n;                  /* audio and video tokens that entered */
-    int k;                  /* of them left after it */
+    int n;                   /* audio and video tokens that entered */
+    int k;                   /* of them left after it */
     int64_t kv_rows_prefill; /* rows of prefix, audio, video and text read by the question's rows (each once) */
     int64_t kv_rows_decode;  /* the same for the first decode step; 0 = there was none */
 } omnid_layer_report;
 
 /* For programs that compare with another implementation (omnid-run --trace). Arrays belong to the result. */
 typedef struct {
-    const int32_t *input_ids; /* [n_ids] before any pruning */
+    const int32_t *input_ids;    /* [n_ids] before any pruning */
     const int64_t *position_ids; /* [3][n_ids] */
     int n_ids;
     struct omnid_trace_segment {
@@ -292,15 +297,16 @@ struct omnid_result {
     const char *stop_reason; /* "end", "length", "stop", "choices" */
     omnid_mode mode;
     const char *policy;
-    double retained;         /* mean over layers of n_l / tokens before any pruning */
+    double retained; /* mean over layers of n_l / tokens before any pruning */
     const omnid_layer_report *layers;
     int n_layers;
     const omnid_evidence *evidence; /* heaviest first */
     int n_evidence;
-    const double *choice_logprobs; /* [n_choices] log-probability of each choice's tokens and the end after them, summed */
+    const double
+        *choice_logprobs; /* [n_choices] log-probability of each choice's tokens and the end after them, summed */
     int n_choices, best_choice;
     int64_t first_segment, last_segment; /* stream numbers it could see; -1 = only now */
-    int64_t newest_wall_us;  /* wall clock of the end of the newest data it saw */
+    int64_t newest_wall_us;              /* wall clock of the end of the newest data it saw */
     omnid_timings timings;
     const omnid_trace *trace; /* NULL unless asked for */
 };

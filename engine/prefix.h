@@ -6,6 +6,7 @@
 
 /* Runs one slice of the prefix through the decoder; *layer and *chunk say how far it has come (both 0 at first). Sets
  * tl->prefix_ready after the last. rows: work space. */
-omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chunk, omnid_slice *slice, omnid_error *err);
+omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chunk, omnid_slice *slice,
+                         omnid_error *err);
 
 #endif

@@ -13,23 +13,23 @@ enum { TIMELINE_MEL_SEGMENTS = 15 /* running reference maximum */ };
 struct omnid_segment {
     omnid_segment *next; /* in the queue */
     int64_t index, wall_us, queued_us;
-    int width, height;   /* after resizing */
+    int width, height; /* after resizing */
     int n_frames;
-    uint8_t *frames[4];  /* [height][width][3] */
+    uint8_t *frames[4]; /* [height][width][3] */
     bool has_audio;
     int n_samples, n_ahead; /* 0..32000 of the segment, 0..40 awaited */
-    float *samples;      /* [n_samples + n_ahead] */
+    float *samples;         /* [n_samples + n_ahead] */
 };
 
 /* What the front ends remember from segment to segment. A fork works on a copy. */
 typedef struct {
-    int64_t next_segment;   /* the segment that goes on with the group; another one starts a new group */
-    int group_place;        /* 0..3: place of the next grid in its TTM group */
-    int columns, rows;      /* grid size of the group */
-    buffer first, third;    /* F32 [columns rows][hidden]: vectors of the group's g0 and g2 */
-    int64_t tail_segment;   /* segment whose last samples `tail` holds; -1 = none */
+    int64_t next_segment; /* the segment that goes on with the group; another one starts a new group */
+    int group_place;      /* 0..3: place of the next grid in its TTM group */
+    int columns, rows;    /* grid size of the group */
+    buffer first, third;  /* F32 [columns rows][hidden]: vectors of the group's g0 and g2 */
+    int64_t tail_segment; /* segment whose last samples `tail` holds; -1 = none */
     float tail[MEL_LEFT];
-    float maxima[TIMELINE_MEL_SEGMENTS];     /* by segment number modulo */
+    float maxima[TIMELINE_MEL_SEGMENTS];      /* by segment number modulo */
     int64_t maxima_of[TIMELINE_MEL_SEGMENTS]; /* segment of each; -1 = none */
 } front_state;
 
@@ -41,27 +41,27 @@ struct omnid_timeline {
 
     /* engine's thread */
     id_list prefix_ids;
-    kv_store prefix_kv;   /* all layers, n_prefix rows; classes TEXT for its own rows */
+    kv_store prefix_kv; /* all layers, n_prefix rows; classes TEXT for its own rows */
     bool prefix_ready;
     front_state front;
-    page **window;        /* [n_window] pages of segments first .. first + n_window - 1 */
+    page **window; /* [n_window] pages of segments first .. first + n_window - 1 */
     int n_window, window_capacity;
-    int64_t first;        /* D */
-    int64_t left;         /* segments that have left */
+    int64_t first; /* D */
+    int64_t left;  /* segments that have left */
     int64_t gaps;
-    bool fresh;           /* forgotten: the next segment begins the window, whatever its number */
+    bool fresh; /* forgotten: the next segment begins the window, whatever its number */
     bool mel_known;
-    float mel_reference;  /* clip mode, once ended */
-    bool forgetting;      /* forget, as the engine's thread has seen it */
-    uint64_t forgotten;   /* answers up to this one end with it */
+    float mel_reference; /* clip mode, once ended */
+    bool forgetting;     /* forget, as the engine's thread has seen it */
+    uint64_t forgotten;  /* answers up to this one end with it */
 
     /* under the engine's lock */
     omnid_segment *queue, **queue_end;
     int n_queued;
     bool ended, forget;
-    uint64_t forget_id;   /* last answer asked before */
-    int64_t last_index;   /* highest number submitted; first_segment - 1 before the first */
-    bool any_index;       /* forget: the next number may be anything */
+    uint64_t forget_id; /* last answer asked before */
+    int64_t last_index; /* highest number submitted; first_segment - 1 before the first */
+    bool any_index;     /* forget: the next number may be anything */
     omnid_timeline_status status;
     omnid_segment_report *reports; /* [n_reports] of the window's segments, copied for other threads */
     int n_reports;
@@ -94,14 +94,14 @@ void timeline_publish(omnid_timeline *tl);
 
 /* Some pages of a timeline as attention sees them. */
 typedef struct {
-    page **pages;    /* [n_pages] referenced */
+    page **pages; /* [n_pages] referenced */
     int n_pages;
-    int64_t first;   /* D of this view: c of a page is its segment - first */
+    int64_t first; /* D of this view: c of a page is its segment - first */
     int64_t delta;
     kernels_key *keys; /* host: every kept token of the pages, in stream order */
     int n_keys;
-    buffer keys_dev;   /* the same in the backend's memory */
-    buffer tables;     /* kernels_page [n_layers][n_pages] */
+    buffer keys_dev; /* the same in the backend's memory */
+    buffer tables;   /* kernels_page [n_layers][n_pages] */
     int n_layers;
 } page_view;
 
@@ -111,7 +111,8 @@ omnid_status page_view_take(page_view *v, omnid_timeline *tl, int64_t first, omn
 omnid_status page_view_add(memory *mem, page_view *v, page *p, omnid_error *err);
 /* Makes keys and tables of n_layers layers, tokens of pages whose data ends at or before from_s left out (-1: none).
  * Uploads both. */
-omnid_status page_view_upload(memory *mem, kernels_stream *s, page_view *v, int n_layers, double from_s, omnid_error *err);
+omnid_status page_view_upload(memory *mem, kernels_stream *s, page_view *v, int n_layers, double from_s,
+                              omnid_error *err);
 static inline const kernels_page *page_view_table(const page_view *v, int layer)
 {
     return (const kernels_page *)v->tables.data + (int64_t)layer * v->n_pages;

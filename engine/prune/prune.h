@@ -10,18 +10,18 @@ typedef struct {
     kernels_stream *stream;
     int layer;
     uint64_t seed;
-    const kernels_key *in;         /* [n] tokens that entered the layer, in stream order */
-    const tensor *S;               /* F32 [n] of this layer; NULL when the policy does not use it */
-    const kernels_counts *counts;  /* n_score, k_leave, tds, c_last, lambda: backend's memory */
-    int n, k;                      /* the same numbers on the host */
-    kernels_key *out;              /* [n - k] survivors, in stream order */
-    tensor *kept;                  /* I32 [n - k] their places in `in` */
+    const kernels_key *in;        /* [n] tokens that entered the layer, in stream order */
+    const tensor *S;              /* F32 [n] of this layer; NULL when the policy does not use it */
+    const kernels_counts *counts; /* n_score, k_leave, tds, c_last, lambda: backend's memory */
+    int n, k;                     /* the same numbers on the host */
+    kernels_key *out;             /* [n - k] survivors, in stream order */
+    tensor *kept;                 /* I32 [n - k] their places in `in` */
 } prune_call;
 
 typedef struct {
     const char *name, *description;
-    bool prunes;      /* false: k_l = 0 everywhere */
-    bool uses_scores; /* S of the layer is needed */
+    bool prunes;                                                  /* false: k_l = 0 everywhere */
+    bool uses_scores;                                             /* S of the layer is needed */
     omnid_status (*leave)(const prune_call *c, omnid_error *err); /* NULL when it does not prune */
 } prune_policy;
 

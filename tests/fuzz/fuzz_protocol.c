@@ -15,8 +15,9 @@ static void check_accepted(const protocol_request *r, const protocol_limits *lim
         n += strlen(r->history[i].question) + strlen(r->history[i].answer);
     for (int i = 0; i < r->n_choices; i++)
         n += strlen(r->choices[i]);
-    bool good = n <= limits->max_question_bytes && r->n_history <= PROTOCOL_MAX_TURNS && r->n_choices <= PROTOCOL_MAX_CHOICES &&
-                r->n_choices != 1 && r->n_stop <= PROTOCOL_MAX_STOP && (r->op != PROTOCOL_ASK || r->question);
+    bool good = n <= limits->max_question_bytes && r->n_history <= PROTOCOL_MAX_TURNS &&
+                r->n_choices <= PROTOCOL_MAX_CHOICES && r->n_choices != 1 && r->n_stop <= PROTOCOL_MAX_STOP &&
+                (r->op != PROTOCOL_ASK || r->question);
     good = good && (r->max_tokens == PROTOCOL_UNSET || (r->max_tokens >= 1 && r->max_tokens <= 4096));
     good = good && (isnan(r->temperature) || (r->temperature >= 0 && r->temperature <= 100));
     if (!good)
