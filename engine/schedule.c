@@ -166,13 +166,9 @@ static omnid_segment *pop_segment(omnid_timeline *tl)
     return s;
 }
 
-/* Takes a clip's segments out of the queue, so that no other thread frees them, until its reference is known. */
-static omnid_status learn_reference(omnid_engine *e, omnid_timeline *tl, omnid_error *err)
+/* clip: all its segments, taken out of the queue so that no other thread frees them; they go back into it. */
+static omnid_status learn_reference(omnid_engine *e, omnid_timeline *tl, omnid_segment *clip, omnid_error *err)
 {
-    pthread_mutex_lock(&e->lock);
-    omnid_segment *clip = tl->queue;
-    tl->queue = NULL;
-    pthread_mutex_unlock(&e->lock);
     omnid_status status = ingest_clip_reference(tl, clip, &tl->mel_reference, err);
     tl->mel_known = status == OMNID_OK;
     pthread_mutex_lock(&e->lock);
@@ -191,10 +187,12 @@ static omnid_status begin_ingest(omnid_engine *e, omnid_error *err)
     pthread_mutex_lock(&e->lock);
     omnid_timeline *tl = next_to_ingest(e);
     bool first = tl && tl->params.mel_clip && !tl->mel_known;
-    omnid_segment *s = tl && !first ? pop_segment(tl) : NULL;
+    omnid_segment *s = tl && !first ? pop_segment(tl) : NULL, *clip = first ? tl->queue : NULL;
+    if (first)
+        tl->queue = NULL;
     pthread_mutex_unlock(&e->lock);
     if (first)
-        return learn_reference(e, tl, err);
+        return learn_reference(e, tl, clip, err);
     if (!s)
         return OMNID_OK;
     if (tl->fresh) {

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 
 static omnid_question_params question(const char *text)
 {
@@ -24,12 +25,13 @@ static void *forgetter(void *user)
 {
     shared *s = user;
     omnid_error err = {0};
-    for (int i = 0; i < 3000; i++) {
+    for (int i = 0; i < 2000; i++) {
         omnid_segment_params p = {.index = i};
         omnid_segment *seg = NULL;
         omnid_segment_create(&seg, s->w.timeline, &p, &err);
         if (omnid_timeline_submit(s->w.timeline, &seg, &err) != OMNID_OK)
             omnid_segment_destroy(&seg);
+        nanosleep(&(struct timespec){0, 1000 * (i % 97)}, NULL); /* meets the engine at another place each time */
         omnid_timeline_forget(s->w.timeline);
     }
     atomic_store(&s->stop, true);
