@@ -2,21 +2,16 @@
  * (the second of stride 2), sinusoids, pre-norm layers attending within the segment, mean of pairs, norm, projection. */
 #include "engine/encoders.h"
 
-static omnid_status reserve(encoder_work *w, buffer *b, int64_t n, kernels_dtype dtype, omnid_error *err)
-{
-    return buffer_reserve(w->mem, b, (size_t)n * kernels_dtype_size(dtype), err);
-}
-
 omnid_status audio_run_front(encoder_work *w, audio_run *a, const float *mel, int n_mel, omnid_error *err)
 {
     const omnid_model *m = w->mem->model;
     const kernels_ops *ops = m->ops;
     int n_mels = m->config.audio.n_mels, d = m->config.audio.hidden, n_frames = (n_mel - 1) / 2 + 1;
-    OMNID_TRY(reserve(w, &a->mel, (int64_t)n_mel * n_mels, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &a->x, (int64_t)n_frames * d, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &a->saliency, 2 * (int64_t)n_frames, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &w->qkv, (int64_t)n_mel * d, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &w->wide, (int64_t)n_mel * 3 * (d > n_mels ? d : n_mels), m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &a->mel, (int64_t)n_mel * n_mels, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &a->x, (int64_t)n_frames * d, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &a->saliency, 2 * (int64_t)n_frames, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->qkv, (int64_t)n_mel * d, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->wide, (int64_t)n_mel * 3 * (d > n_mels ? d : n_mels), m->activation, err));
     a->n_mel = n_mel;
     a->n_frames = n_frames;
     a->n_tokens = n_frames < 2 ? 0 : (n_frames - 2) / 2 + 1;
@@ -44,10 +39,10 @@ omnid_status audio_run_layer(encoder_work *w, audio_run *a, int layer, omnid_err
     const audio_config *c = &m->config.audio;
     const audio_layer *l = &m->audio.layers[layer];
     int n = a->n_frames, d = c->hidden;
-    OMNID_TRY(reserve(w, &w->norm, (int64_t)n * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->qkv, (int64_t)n * 3 * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->attn, (int64_t)n * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->wide, (int64_t)n * c->intermediate, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->norm, (int64_t)n * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->qkv, (int64_t)n * 3 * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->attn, (int64_t)n * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->wide, (int64_t)n * c->intermediate, m->activation, err));
 
     tensor x = buffer_2d(&a->x, KERNELS_F32, n, d), norm = buffer_2d(&w->norm, m->activation, n, d);
     tensor qkv = buffer_2d(&w->qkv, m->activation, n, 3 * (int64_t)d), attn = buffer_2d(&w->attn, m->activation, n, d);
@@ -71,8 +66,8 @@ omnid_status audio_run_finish(encoder_work *w, audio_run *a, tensor *tokens, ten
     const omnid_model *m = w->mem->model;
     const kernels_ops *ops = m->ops;
     int n = a->n_tokens, d = m->config.audio.hidden;
-    OMNID_TRY(reserve(w, &w->qkv, (int64_t)n * d, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &w->norm, (int64_t)n * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->qkv, (int64_t)n * d, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->norm, (int64_t)n * d, m->activation, err));
     tensor x = buffer_2d(&a->x, KERNELS_F32, a->n_frames, d), pooled = buffer_2d(&w->qkv, KERNELS_F32, n, d);
     tensor norm = buffer_2d(&w->norm, m->activation, n, d);
     tensor frames = tensor_2d(a->saliency.data, KERNELS_F32, a->n_frames, 1);

@@ -8,6 +8,11 @@ void encoder_work_init(encoder_work *w, memory *mem, kernels_stream *s)
     *w = (encoder_work){.mem = mem, .stream = s};
 }
 
+omnid_status encoder_reserve(encoder_work *w, buffer *b, int64_t n, kernels_dtype dtype, omnid_error *err)
+{
+    return buffer_reserve(w->mem, b, (size_t)n * kernels_dtype_size(dtype), err);
+}
+
 void encoder_work_destroy(encoder_work *w)
 {
     buffer *all[] = {&w->norm,   &w->qkv,        &w->attn,       &w->wide,  &w->ffn,

@@ -16,6 +16,8 @@ typedef struct {
 
 void encoder_work_init(encoder_work *w, memory *mem, kernels_stream *s);
 void encoder_work_destroy(encoder_work *w);
+/* Room for n elements in b. NOMEM. */
+omnid_status encoder_reserve(encoder_work *w, buffer *b, int64_t n, kernels_dtype dtype, omnid_error *err);
 
 /* One segment's sound on its way through the audio tower. */
 typedef struct {

@@ -10,11 +10,6 @@ enum { PATCH_VALUES = 1176, PATCHES_PER_TOKEN = 4 };
 static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
 static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
 
-static omnid_status reserve(encoder_work *w, buffer *b, int64_t n, kernels_dtype dtype, omnid_error *err)
-{
-    return buffer_reserve(w->mem, b, (size_t)n * kernels_dtype_size(dtype), err);
-}
-
 /* order[i] = raster place of the i-th token in window order; spans in patches. Windows of side x side tokens from the top
  * left, row by row, partial at the right and bottom edge. Returns the number of windows. */
 static int window_order(int32_t *order, int32_t *spans, int columns, int rows, int side)
@@ -57,10 +52,10 @@ static omnid_status upload_tables(encoder_work *w, int columns, int rows, int32_
     for (int i = 0; i < n; i++)
         inverse[order[i]] = i;
     patch_angles(angles, angles + n_angles, order, n, columns, head_dim);
-    OMNID_TRY(reserve(w, &w->order, n, KERNELS_I32, err));
-    OMNID_TRY(reserve(w, &w->inverse, n, KERNELS_I32, err));
-    OMNID_TRY(reserve(w, &w->vision_cos, (int64_t)n_angles, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &w->vision_sin, (int64_t)n_angles, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->order, n, KERNELS_I32, err));
+    OMNID_TRY(encoder_reserve(w, &w->inverse, n, KERNELS_I32, err));
+    OMNID_TRY(encoder_reserve(w, &w->vision_cos, (int64_t)n_angles, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->vision_sin, (int64_t)n_angles, KERNELS_F32, err));
     m->ops->upload(w->stream, w->order.data, order, (size_t)n * sizeof *order);
     m->ops->upload(w->stream, w->inverse.data, inverse, (size_t)n * sizeof *inverse);
     m->ops->upload(w->stream, w->vision_cos.data, angles, n_angles * sizeof *angles);
@@ -101,8 +96,8 @@ omnid_status vision_run_front(encoder_work *w, vision_run *v, const uint8_t *fir
     size_t frame = (size_t)columns * (size_t)rows * 28 * 28 * 3;
     OMNID_TRY(prepare_grid(w, columns, rows, err));
     OMNID_TRY(buffer_reserve(w->mem, &v->frames, 2 * frame, err));
-    OMNID_TRY(reserve(w, &v->x, n_patches * d, KERNELS_F32, err));
-    OMNID_TRY(reserve(w, &w->wide, n_patches * PATCH_VALUES, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &v->x, n_patches * d, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->wide, n_patches * PATCH_VALUES, m->activation, err));
     v->columns = columns;
     v->rows = rows;
     tensor frames = {v->frames.data, KERNELS_U8, 4, {2, 28 * (int64_t)rows, 28 * (int64_t)columns, 3}, (int64_t)frame};
@@ -125,11 +120,11 @@ omnid_status vision_run_block(encoder_work *w, vision_run *v, int block, omnid_e
     int64_t n = (int64_t)v->columns * v->rows * PATCHES_PER_TOKEN, d = c->hidden, f = c->intermediate;
     int head_dim = c->hidden / c->n_heads;
     OMNID_TRY(prepare_grid(w, v->columns, v->rows, err));
-    OMNID_TRY(reserve(w, &w->norm, n * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->qkv, n * 3 * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->attn, n * d, m->activation, err));
-    OMNID_TRY(reserve(w, &w->wide, n * 2 * f, m->activation, err));
-    OMNID_TRY(reserve(w, &w->ffn, n * f, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->norm, n * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->qkv, n * 3 * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->attn, n * d, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->wide, n * 2 * f, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->ffn, n * f, m->activation, err));
 
     tensor x = buffer_2d(&v->x, KERNELS_F32, n, d), norm = buffer_2d(&w->norm, m->activation, n, d);
     tensor qkv = buffer_2d(&w->qkv, m->activation, n, 3 * d), attn = buffer_2d(&w->attn, m->activation, n, d);
@@ -158,9 +153,9 @@ omnid_status vision_run_finish(encoder_work *w, vision_run *v, tensor *tokens, o
     int64_t n = (int64_t)v->columns * v->rows, d = m->config.vision.hidden, wide = PATCHES_PER_TOKEN * d;
     int hidden = m->config.text.hidden;
     OMNID_TRY(prepare_grid(w, v->columns, v->rows, err));
-    OMNID_TRY(reserve(w, &w->norm, n * wide, m->activation, err));
-    OMNID_TRY(reserve(w, &w->ffn, n * wide, m->activation, err));
-    OMNID_TRY(reserve(w, &w->merged, n * hidden, KERNELS_F32, err));
+    OMNID_TRY(encoder_reserve(w, &w->norm, n * wide, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->ffn, n * wide, m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->merged, n * hidden, KERNELS_F32, err));
     tensor x = buffer_2d(&v->x, KERNELS_F32, n * PATCHES_PER_TOKEN, d);
     tensor norm = buffer_2d(&w->norm, m->activation, n * PATCHES_PER_TOKEN, d);
     tensor groups = buffer_2d(&w->norm, m->activation, n, wide), middle = buffer_2d(&w->ffn, m->activation, n, wide);
