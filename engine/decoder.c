@@ -96,6 +96,20 @@ omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_ta
     return OMNID_OK;
 }
 
+omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const position *at, const uint8_t *classes,
+                           int64_t delta, omnid_error *err)
+{
+    int n_tables = rotary_n_tables(delta);
+    size_t size = (size_t)n_tables * (size_t)r->n_rows * (size_t)mem->model->config.text.head_dim / 2;
+    float *angles = malloc((2 * size + 1) * sizeof *angles);
+    if (!angles)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for the places of %d rows", r->n_rows);
+    rotary_tables(angles, angles + size, mem->model, at, r->n_rows, delta);
+    omnid_status status = row_set_upload(mem, s, r, n_tables, angles, angles + size, classes, err);
+    free(angles);
+    return status;
+}
+
 void row_set_upload_counts(kernels_stream *s, const row_set *r)
 {
     if (r->n_chunks)

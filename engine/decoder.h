@@ -40,6 +40,9 @@ omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max
 /* Uploads the tables. cos, sin: host [n_tables][n_rows][head_dim / 2]; classes: host [n_rows]. After row_set_cut. NOMEM. */
 omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
                             const float *sin, const uint8_t *classes, omnid_error *err);
+/* The same from the rows' places (moved by delta), at and classes: host [n_rows]. NOMEM. */
+omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const position *at, const uint8_t *classes,
+                           int64_t delta, omnid_error *err);
 /* Uploads host_counts. */
 void row_set_upload_counts(kernels_stream *s, const row_set *r);
 void row_set_free(memory *mem, row_set *r);

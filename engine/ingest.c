@@ -220,23 +220,18 @@ static omnid_status upload_places(ingest *in, omnid_error *err)
 {
     omnid_engine *e = in->tl->engine;
     page *p = in->page;
-    int n = page_n_kept(p), half = e->model->config.text.head_dim / 2, n_tables = rotary_n_tables(in->view->delta);
-    size_t size = (size_t)n_tables * (size_t)n * (size_t)half;
-    float *angles = malloc((2 * size + 1) * sizeof *angles);
+    int n = page_n_kept(p);
     position *at = malloc(((size_t)n + 1) * sizeof *at);
-    omnid_status status = angles && at ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows' places", n);
-    if (status == OMNID_OK) {
-        for (int i = 0; i < n; i++) {
-            at[i] = p->at[i];
-            if (p->classes[i] == KERNELS_CLASS_VIDEO) {
-                at[i].h += in->view->delta;
-                at[i].w += in->view->delta;
-            }
+    if (!at)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows' places", n);
+    for (int i = 0; i < n; i++) {
+        at[i] = p->at[i];
+        if (p->classes[i] == KERNELS_CLASS_VIDEO) {
+            at[i].h += in->view->delta;
+            at[i].w += in->view->delta;
         }
-        rotary_tables(angles, angles + size, e->model, at, n, in->view->delta);
-        status = row_set_upload(&e->memory, e->stream, &in->rows, n_tables, angles, angles + size, p->classes, err);
     }
-    free(angles);
+    omnid_status status = row_set_place(&e->memory, e->stream, &in->rows, at, p->classes, in->view->delta, err);
     free(at);
     return status;
 }

@@ -10,19 +10,16 @@ static omnid_status place(omnid_timeline *tl, row_set *rows, omnid_error *err)
 {
     omnid_engine *e = tl->engine;
     int n = tl->prefix_ids.n, n_layers = e->model->config.text.n_layers;
-    size_t half = (size_t)e->model->config.text.head_dim / 2, size = (size_t)n * half;
     position *at = malloc((size_t)n * sizeof *at);
     uint8_t *classes = malloc((size_t)n);
-    float *angles = malloc(2 * size * sizeof *angles);
-    omnid_status status = at && classes && angles ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
+    omnid_status status = at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
     if (status == OMNID_OK) {
         for (int i = 0; i < n; i++) {
             int64_t p = layout_prefix_position(i, n, tl->parts);
             at[i] = (position){p, p, p};
             classes[i] = KERNELS_CLASS_PREFIX;
         }
-        rotary_tables(angles, angles + size, e->model, at, n, 0);
-        status = row_set_upload(&e->memory, e->stream, rows, 1, angles, angles + size, classes, err);
+        status = row_set_place(&e->memory, e->stream, rows, at, classes, 0, err);
     }
     if (status == OMNID_OK && tl->prefix_kv.n_layers == 0)
         status = kv_store_lay_out_even(&e->memory, &tl->prefix_kv, n_layers, n, err);
@@ -30,7 +27,6 @@ static omnid_status place(omnid_timeline *tl, row_set *rows, omnid_error *err)
         kv_store_set_classes(e->stream, &tl->prefix_kv, l, 0, classes, n);
     free(at);
     free(classes);
-    free(angles);
     return status;
 }
 

@@ -77,7 +77,7 @@ static omnid_status lay_out_query(answer *a, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     row_set *r = &a->query;
-    int n = a->ask.query.n, half = e->model->config.text.head_dim / 2, n_tables = rotary_n_tables(a->view.delta);
+    int n = a->ask.query.n;
     OMNID_TRY(row_set_cut(&e->memory, r, n, n, e->params.slice_rows, a->listed_layers ? a->listed_layers : 1, err));
     for (int l = 0; l < a->listed_layers; l++)
         for (int c = 0; c < r->n_chunks; c++) {
@@ -86,20 +86,16 @@ static omnid_status lay_out_query(answer *a, omnid_error *err)
             counts->n_keys = (int32_t)a->n[l];
         }
     row_set_upload_counts(e->stream, r);
-    size_t size = (size_t)n_tables * (size_t)n * (size_t)half;
-    float *angles = malloc((2 * size + 1) * sizeof *angles);
     position *at = malloc(((size_t)n + 1) * sizeof *at);
     uint8_t *classes = calloc((size_t)n + 1, 1);
-    omnid_status status = angles && at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
+    omnid_status status = at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
     if (status == OMNID_OK) {
         for (int i = 0; i < n; i++) {
             int64_t p = layout_query_position(i, a->closers_at, a->timeline->parts);
             at[i] = (position){p, p, p};
         }
-        rotary_tables(angles, angles + size, e->model, at, n, a->view.delta);
-        status = row_set_upload(&e->memory, e->stream, r, n_tables, angles, angles + size, classes, err);
+        status = row_set_place(&e->memory, e->stream, r, at, classes, a->view.delta, err);
     }
-    free(angles);
     free(at);
     free(classes);
     return status == OMNID_OK ? engine_embed(e, r->x.data, a->ask.query.ids, n, err) : status;
