@@ -80,7 +80,7 @@ capture_params capture_params_default(void)
 
 const char *capture_state_name(capture_state s)
 {
-    static const char *const names[] = {"off", "starting", "running", "lost", "ended"};
+    static const char *const names[] = {"off", "starting", "running", "lost", "ended", "paused"};
     return (unsigned)s < sizeof names / sizeof *names ? names[s] : "unknown";
 }
 

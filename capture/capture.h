@@ -17,6 +17,9 @@ typedef struct {
     const uint8_t *rgb;
     int width, height;
     int stride; /* bytes */
+    /* The same frame as the source delivered it, when that was a JPEG file of its own; NULL and 0 otherwise. Borrowed. */
+    const uint8_t *jpeg;
+    size_t n_jpeg; /* bytes */
 } capture_frame;
 
 /* A closed segment, or a copy of the open one. A grid (two frames) with one frame missing repeats the other; a segment in
@@ -33,7 +36,15 @@ typedef struct {
     bool last;             /* a clip's last segment */
 } capture_segment;
 
-typedef enum { CAPTURE_OFF, CAPTURE_STARTING, CAPTURE_RUNNING, CAPTURE_LOST, CAPTURE_ENDED } capture_state;
+/* PAUSED: closed because omnid_capture_pause asked for it; its segments are no gaps. */
+typedef enum {
+    CAPTURE_OFF,
+    CAPTURE_STARTING,
+    CAPTURE_RUNNING,
+    CAPTURE_LOST,
+    CAPTURE_ENDED,
+    CAPTURE_PAUSED
+} capture_state;
 const char *capture_state_name(capture_state s);
 
 typedef struct {
@@ -73,6 +84,12 @@ OMNID_API omnid_status omnid_capture_start(omnid_capture **out, const capture_pa
 OMNID_API omnid_status omnid_capture_check(const char *uri, omnid_error *err);
 /* Stops within 2 s; *c may be NULL. */
 OMNID_API void omnid_capture_stop(omnid_capture **c);
+
+/* Pauses or resumes the picture (video true) or the sound of a live camera. A paused stream's device is closed (its light
+ * goes out) and nothing of it is kept from that moment on, the open segment's part included; resuming opens it as after
+ * a loss. A pipeline that carries both streams stays open for the other one, and what comes of the paused one is thrown
+ * away. Pausing what is paused is OK. UNSUPPORTED: the camera has no such stream, or it is a clip. Any thread. */
+OMNID_API omnid_status omnid_capture_pause(omnid_capture *c, bool video, bool paused, omnid_error *err);
 
 /* A copy of the open segment up to now; NULL in *out when it holds nothing yet. Any thread. Free with capture_segment_free. */
 OMNID_API omnid_status omnid_capture_open_segment(omnid_capture *c, capture_segment **out, omnid_error *err);
