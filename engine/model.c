@@ -246,18 +246,17 @@ static char *folder_name(const char *folder)
     return name;
 }
 
-static omnid_status open_folder(omnid_model *m, const char *folder, const omnid_model_params *p, omnid_error *err)
+static omnid_status read_folder(omnid_model *m, const char *folder, omnid_error *err)
 {
     m->folder = strdup(folder);
     if (!m->folder)
         return omnid_fail(err, OMNID_NOMEM, "no memory for a model");
     OMNID_TRY(read_config(m, err));
     OMNID_TRY(read_omnid_json(m, err));
-    OMNID_TRY(read_tokenizer(m, err));
-    return load_checkpoint(m, p, err);
+    return read_tokenizer(m, err);
 }
 
-omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err)
+omnid_status model_open_small(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err)
 {
     *out = NULL;
     struct stat st;
@@ -271,10 +270,23 @@ omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid
     omnid_status status = model_create(out, p, name, err);
     free(name);
     OMNID_TRY(status);
-    status = open_folder(*out, folder, p, err);
-    if (status != OMNID_OK) {
-        omnid_fail_in(err, "model %.200s", folder);
-        omnid_model_destroy(out);
-    }
+    status = read_folder(*out, folder, err);
+    if (status != OMNID_OK)
+        model_open_failed(out, folder, err);
+    return status;
+}
+
+void model_open_failed(omnid_model **out, const char *folder, omnid_error *err)
+{
+    omnid_fail_in(err, "model %.200s", folder);
+    omnid_model_destroy(out);
+}
+
+omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err)
+{
+    OMNID_TRY(model_open_small(out, folder, p, err));
+    omnid_status status = load_checkpoint(*out, p, err);
+    if (status != OMNID_OK)
+        model_open_failed(out, folder, err);
     return status;
 }

@@ -39,6 +39,8 @@ omnid_status model_load_weights(omnid_model *m, weight_source *s, const model_pl
                                 omnid_error *err);
 void model_free_weights(omnid_model *m);
 
+/* Bytes of plan and of the 1 GiB to work in. */
+uint64_t model_plan_bytes(const model_plan *plan);
 /* LIMIT with the numbers when plan and 1 GiB to work in are more than `limit` bytes; 0 = the machine's memory. */
 omnid_status model_check_memory(const model_plan *plan, uint64_t limit, omnid_error *err);
 /* Bytes this process may use: the machine's memory or its control group's limit, whichever is less. */
@@ -51,6 +53,11 @@ omnid_status model_find_ids(omnid_model *m, const char *generation, size_t n, om
 
 /* Backend, precision and thread count of p; a name for the model (copied). */
 omnid_status model_create(omnid_model **out, const omnid_model_params *p, const char *name, omnid_error *err);
+/* A model with the small files of a folder read (config.json, omnid.json, tokenizer) and no weights yet. *out is NULL on
+ * failure. */
+omnid_status model_open_small(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err);
+/* Puts the folder before the sentence in *err and destroys *out. */
+void model_open_failed(omnid_model **out, const char *folder, omnid_error *err);
 /* Checks memory and loads from s. */
 omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_params *p, omnid_error *err);
 

@@ -61,13 +61,18 @@ uint64_t model_machine_memory(void)
     return lesser(machine, group_limit());
 }
 
+uint64_t model_plan_bytes(const model_plan *plan)
+{
+    return plan->packed + plan->embedding + plan->staging + WORK_SPACE;
+}
+
 omnid_status model_check_memory(const model_plan *plan, uint64_t limit, omnid_error *err)
 {
     const double gib = 1024.0 * 1024.0 * 1024.0;
     const char *whose = limit ? "the limit is" : "this machine has";
     if (!limit)
         limit = model_machine_memory();
-    uint64_t need = plan->packed + plan->embedding + plan->staging + WORK_SPACE;
+    uint64_t need = model_plan_bytes(plan);
     if (need <= limit)
         return OMNID_OK;
     return omnid_fail(

@@ -58,6 +58,31 @@ typedef struct {
 } omnid_model_info;
 OMNID_API omnid_model_info omnid_model_get_info(const omnid_model *m);
 
+/* What opening a folder would take. Bytes as this machine and backend would hold them. */
+typedef struct {
+    char name[65];
+    const char *backend;       /* "cpu", … */
+    const char *dtype;         /* of the matrices in the files: "bf16", … */
+    omnid_precision precision; /* what the params ask for; never AUTO */
+    int n_layers, hidden, vocabulary, max_pixels;
+    int n_tensors;          /* of the thinker in the files */
+    int n_unused;           /* of them: the engine has no use for */
+    char first_unused[128]; /* the first of those by name; "" = none */
+    uint64_t n_parameters;
+    uint64_t need_bytes;         /* weights packed at `precision`, and what is needed beside them */
+    uint64_t f32_bytes;          /* the same at each precision */
+    uint64_t bf16_bytes;         /* … */
+    uint64_t limit_bytes;        /* params' memory_limit, or the machine's memory */
+    uint64_t kv_bytes_per_token; /* all layers, at `precision` */
+    double tokens_per_segment;   /* kept of the largest frames and full sound by a timeline of default params */
+} omnid_model_report;
+
+/* Checks a folder as omnid_model_open would, without loading weights: config, tokenizer, special tokens, and name, shape and
+ * dtype of every tensor, all of which are counted before the first is named. Whether it fits is need_bytes <= limit_bytes,
+ * no error. Any thread. Errors as omnid_model_open's but LIMIT. */
+OMNID_API omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, const omnid_model_params *p,
+                                           omnid_error *err);
+
 /* ------------------------------------------------------------------ tokenizer */
 
 OMNID_API omnid_status omnid_tokenizer_open(omnid_tokenizer **out, const char *tokenizer_json, omnid_error *err);

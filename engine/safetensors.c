@@ -325,8 +325,15 @@ static omnid_status open_indexed(safetensors *s, const char *folder, const json_
         const char *shard_name = json_string_value(file);
         if (!shard_name || !*shard_name || strchr(shard_name, '/') || *shard_name == '.')
             return omnid_fail(err, OMNID_FORMAT, "%s: %.128s: want the name of a file in the same folder", path, name);
-        if (of_thinker(name) && find_shard(s, shard_name) < 0)
-            OMNID_TRY(open_shard(s, folder, shard_name, err));
+        if (!of_thinker(name) || find_shard(s, shard_name) >= 0)
+            continue;
+        omnid_status status = open_shard(s, folder, shard_name, err);
+        if (status == OMNID_NOT_FOUND)
+            return omnid_fail(err, status,
+                              "shard %.128s is missing (%.128s is in it): copy it there, or fetch the model again with "
+                              "omnid-model",
+                              shard_name, name);
+        OMNID_TRY(status);
     }
     OMNID_TRY(sort_entries(s, err));
     return check_index(s, map, path, err);
@@ -437,6 +444,16 @@ void safetensors_release(const safetensors_tensor *t)
 size_t safetensors_count(const safetensors *s)
 {
     return s->n_entries;
+}
+
+const safetensors_tensor *safetensors_at(const safetensors *s, size_t i)
+{
+    return &s->entries[i].t;
+}
+
+size_t safetensors_place(const safetensors *s, const safetensors_tensor *t)
+{
+    return (size_t)((const entry *)t - s->entries); /* t is an entry's first member */
 }
 
 uint64_t safetensors_n_elements(const safetensors *s)

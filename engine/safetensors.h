@@ -35,6 +35,9 @@ void safetensors_release(const safetensors_tensor *t);
 
 /* Number of tensors of the thinker, and element counts summed. */
 size_t safetensors_count(const safetensors *s);
+/* The i-th of them by name, i below safetensors_count; and the place of one that safetensors_find gave. */
+const safetensors_tensor *safetensors_at(const safetensors *s, size_t i);
+size_t safetensors_place(const safetensors *s, const safetensors_tensor *t);
 uint64_t safetensors_n_elements(const safetensors *s);
 
 /* Checks one file's header (8 bytes length, JSON) against its size; what safetensors_open runs on every shard.

@@ -177,6 +177,7 @@ static void test_shards(void **state)
     assert_int_equal(open_fails(folder, &err), OMNID_FORMAT);
     fixture_text(folder, index, "{\"weight_map\": {\"thinker.a\": \"3.safetensors\"}}");
     assert_int_equal(open_fails(folder, &err), OMNID_NOT_FOUND);
+    assert_non_null(strstr(err.text, "shard 3.safetensors is missing (thinker.a is in it)"));
     fixture_text(folder, index, "{\"weights\": {}}");
     assert_int_equal(open_fails(folder, &err), OMNID_FORMAT);
     fixture_text(folder, index, "{");

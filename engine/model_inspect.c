@@ -1,0 +1,142 @@
+/* model_inspect.c: would a folder load, and what would it take? The loader's own walk over names and shapes, counting only;
+ * a tensor that is missing or of another shape is noted and the walk goes on, so that all of them are counted. */
+#include "engine/model_load.h"
+#include "engine/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    weight_source base;
+    safetensors *file;
+    bool *used; /* [safetensors_count] */
+    const char *dtype;
+    int n_bad;         /* missing, of another shape, or of a dtype that cannot be used */
+    omnid_error first; /* what the first of them is */
+} inspection;
+
+static bool inspection_has(weight_source *s, const char *name)
+{
+    return safetensors_find(((inspection *)s)->file, name) != NULL;
+}
+
+static omnid_status inspection_get(weight_source *s, weight_data *out, const char *name, int n_dims, const int64_t *dim,
+                                   bool with_data, omnid_error *err)
+{
+    (void)with_data;
+    (void)err;
+    inspection *in = (inspection *)s;
+    const safetensors_tensor *t;
+    omnid_error found;
+    *out = (weight_data){.dtype = KERNELS_BF16};
+    omnid_status status = safetensors_get(in->file, &t, name, n_dims, dim, &found);
+    if (t)
+        in->used[safetensors_place(in->file, t)] = true;
+    if (status != OMNID_OK) {
+        if (in->n_bad++ == 0)
+            in->first = found;
+        return OMNID_OK;
+    }
+    out->dtype = t->dtype;
+    if (n_dims > 1 && !in->dtype)
+        in->dtype = kernels_dtype_name(t->dtype);
+    return OMNID_OK;
+}
+
+static void inspection_release(weight_source *s)
+{
+    (void)s;
+}
+
+/* Of four grids one is whole and the others keep 1 - rho_v; a segment has two (docs/semantics.md, section 4). */
+static double kept_tokens(const omnid_model *m)
+{
+    omnid_timeline_params p = omnid_timeline_params_default();
+    double grid = m->max_pixels / (28.0 * 28.0), audio = 50;
+    return grid * (1 + 3 * (1 - p.rho_v)) / 2 + audio * (1 - p.rho_a);
+}
+
+static void count_unused(omnid_model_report *out, const inspection *in)
+{
+    out->n_tensors = (int)safetensors_count(in->file);
+    for (size_t i = 0; i < safetensors_count(in->file); i++) {
+        if (in->used[i])
+            continue;
+        if (out->n_unused++ == 0)
+            snprintf(out->first_unused, sizeof out->first_unused, "%s", safetensors_at(in->file, i)->name);
+    }
+}
+
+/* The plan at one precision; the first pass's findings stay. */
+static omnid_status plan_at(omnid_model *m, inspection *in, kernels_dtype activation, model_plan *plan,
+                            omnid_error *err)
+{
+    kernels_dtype before = m->activation;
+    m->activation = activation;
+    omnid_status status = model_count_weights(m, &in->base, plan, err);
+    m->activation = before;
+    return status;
+}
+
+static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, inspection *in, omnid_error *err)
+{
+    model_plan f32, bf16;
+    omnid_status status = plan_at(m, in, KERNELS_F32, &f32, err);
+    if (in->n_bad) { /* says more than what the walk may have met after it */
+        *err = in->first;
+        if (in->n_bad > 1)
+            snprintf(err->text + strlen(err->text), sizeof err->text - strlen(err->text),
+                     " (and %d more that are missing or of another shape)", in->n_bad - 1);
+        return err->status;
+    }
+    OMNID_TRY(status);
+    OMNID_TRY(plan_at(m, in, KERNELS_BF16, &bf16, err));
+    out->n_parameters = f32.n_parameters;
+    out->f32_bytes = model_plan_bytes(&f32);
+    out->bf16_bytes = model_plan_bytes(&bf16);
+    out->need_bytes = m->activation == KERNELS_BF16 ? out->bf16_bytes : out->f32_bytes;
+    out->dtype = in->dtype ? in->dtype : "none";
+    count_unused(out, in);
+    return OMNID_OK;
+}
+
+static omnid_status inspect_checkpoint(omnid_model_report *out, omnid_model *m, omnid_error *err)
+{
+    inspection in = {.base = {inspection_has, inspection_get, inspection_release}};
+    OMNID_TRY(safetensors_open(&in.file, m->folder, err));
+    in.used = calloc(safetensors_count(in.file) + 1, sizeof *in.used);
+    omnid_status status = in.used ? inspect_weights(out, m, &in, err)
+                                  : omnid_fail(err, OMNID_NOMEM, "no memory for a list of the tensors");
+    free(in.used);
+    safetensors_close(&in.file);
+    return status;
+}
+
+omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, const omnid_model_params *p,
+                                 omnid_error *err)
+{
+    omnid_error own;
+    omnid_model *m;
+    err = err ? err : &own;
+    *out = (omnid_model_report){.name = ""};
+    OMNID_TRY(model_open_small(&m, folder, p, err));
+    omnid_status status = inspect_checkpoint(out, m, err);
+    if (status != OMNID_OK) {
+        model_open_failed(&m, folder, err);
+        return status;
+    }
+    omnid_model_info info = omnid_model_get_info(m);
+    snprintf(out->name, sizeof out->name, "%s", info.name);
+    out->backend = info.backend;
+    out->precision = info.precision;
+    out->n_layers = info.n_layers;
+    out->hidden = info.hidden;
+    out->vocabulary = info.vocabulary;
+    out->max_pixels = info.max_pixels;
+    out->kv_bytes_per_token = info.kv_bytes_per_token;
+    out->limit_bytes = p && p->memory_limit ? p->memory_limit : model_machine_memory();
+    out->tokens_per_segment = kept_tokens(m);
+    omnid_model_destroy(&m);
+    return OMNID_OK;
+}
