@@ -16,7 +16,8 @@ enum { CAPTURE_FRAMES = 4, CAPTURE_SAMPLES = 32000, CAPTURE_AWAITED = 40, CAPTUR
 typedef struct {
     const uint8_t *rgb;
     int width, height;
-    int stride; /* bytes */
+    int stride;   /* bytes */
+    int64_t t_us; /* when it was taken: omnid_clock_us (live), or the clip's time (fast) */
     /* The same frame as the source delivered it, when that was a JPEG file of its own; NULL and 0 otherwise. Borrowed. */
     const uint8_t *jpeg;
     size_t n_jpeg; /* bytes */
@@ -48,14 +49,16 @@ typedef enum {
 const char *capture_state_name(capture_state s);
 
 typedef struct {
-    const char *uri; /* as given; borrowed from the capture */
+    const char *uri; /* as given, user and password hidden; borrowed from the capture */
     capture_state state;
     double fps;        /* frames a second that arrived, last 2 s; 0 for sound */
     int width, height; /* of the last frame */
     double level_dbfs; /* of the last 2 s of sound; -120 = silence */
     int64_t n_dropped; /* frames or samples that came too late */
     int64_t n_restarts;
-    char message[256]; /* last error or warning sentence; "" = none */
+    int64_t lost_since_us; /* omnid_clock_us of the loss while state is LOST; else 0 */
+    int n_left_behind;     /* threads of a driver that hung while it was closed, over all */
+    char message[256];     /* last error or warning sentence; "" = none */
 } capture_source_status;
 
 typedef struct {
@@ -82,6 +85,10 @@ OMNID_API capture_params capture_params_default(void);
 OMNID_API omnid_status omnid_capture_start(omnid_capture **out, const capture_params *p, omnid_error *err);
 /* Checks one URI's form and existence without opening it (omnid --check). */
 OMNID_API omnid_status omnid_capture_check(const char *uri, omnid_error *err);
+/* Puts three stars, in place, where any text has a user and a password: what stands before the @ of a URI's host, and the
+ * value of user-id=, user-pw=, password= and the like in a pipeline's string. Every sentence that capture tells has gone
+ * through it. size: bytes at text; what does not fit is cut off. */
+OMNID_API void omnid_capture_hide_password(char *text, size_t size);
 /* Stops within 2 s; *c may be NULL. */
 OMNID_API void omnid_capture_stop(omnid_capture **c);
 

@@ -32,6 +32,9 @@ struct segmenter {
     int64_t position;         /* of the sample after the newest */
     bool placed, overlapping; /* a block was placed; the last one overlapped */
     bool audio_ended;
+    bool unexpected[2];       /* picture, sound: see segmenter_expect */
+    bool awaiting_first[2];   /* expected again, and nothing came yet */
+    int64_t excused_until[2]; /* no gap is counted up to this segment's end */
     segmenter_stats stats;
     char warning[256];
     uint8_t present[N_RING]; /* position i at i % N_RING; both zero wherever nothing was written */
@@ -103,6 +106,50 @@ static int64_t segment_end_us(const segmenter *s)
     return (s->index + 1) * SEGMENTER_SEGMENT_US;
 }
 
+/* ---- streams that are away ---- */
+
+enum { PICTURE, SOUND };
+
+/* Nobody can count on the segment of t_us, relative to T0, being whole: the stream was away during a part of it. */
+static void excuse(segmenter *s, int which, int64_t t_us)
+{
+    if (t_us >= 0 && t_us / SEGMENTER_SEGMENT_US + 1 > s->excused_until[which])
+        s->excused_until[which] = t_us / SEGMENTER_SEGMENT_US + 1;
+}
+
+static void note_first(segmenter *s, int which, int64_t t_us)
+{
+    if (s->awaiting_first[which])
+        excuse(s, which, t_us);
+    s->awaiting_first[which] = false;
+}
+
+/* Every slot of both rings belongs to the open segment or to a later one. */
+static void throw_away(segmenter *s, int which)
+{
+    if (which == PICTURE) {
+        for (int i = 0; i < N_SLOTS; i++)
+            picture_unref(&s->chosen[i]);
+        picture_unref(&s->newest);
+    } else {
+        memset(s->present, 0, sizeof s->present);
+        memset(s->samples, 0, sizeof s->samples);
+        s->placed = s->overlapping = false;
+    }
+}
+
+void segmenter_expect(segmenter *s, bool video, bool expected, int64_t now_us)
+{
+    int which = video ? PICTURE : SOUND;
+    bool returns = expected && s->unexpected[which];
+    s->unexpected[which] = !expected;
+    if (!expected)
+        throw_away(s, which);
+    if (returns && s->begun)
+        excuse(s, which, now_us - s->t0_us);
+    s->awaiting_first[which] = returns;
+}
+
 /* ---- pictures ---- */
 
 /* The newest picture if it stands for the instant at t_us, its pixels made; else NULL. Borrowed. */
@@ -143,7 +190,7 @@ omnid_status segmenter_put_picture(segmenter *s, picture **p)
 {
     segmenter_begin(s, (*p)->t_us);
     int64_t t_us = (*p)->t_us - s->t0_us;
-    if (!s->p.video || s->video_ended || (s->any_picture && t_us <= s->newest_us))
+    if (!s->p.video || s->video_ended || s->unexpected[PICTURE] || (s->any_picture && t_us <= s->newest_us))
         return drop_picture(s, p);
     if (t_us + SEGMENTER_FRAME_AGE_US < s->next_instant * SEGMENTER_INSTANT_US)
         return drop_picture(s, p); /* the instants that it could stand for are decided */
@@ -153,6 +200,7 @@ omnid_status segmenter_put_picture(segmenter *s, picture **p)
         s->seen_us = t_us; /* makes the open segment ready */
         return OMNID_AGAIN;
     }
+    note_first(s, PICTURE, t_us);
     decide_instants(s, t_us);
     picture_unref(&s->newest);
     s->newest = *p;
@@ -205,9 +253,10 @@ static void write_samples(segmenter *s, int64_t at, const float *x, int64_t n)
 omnid_status segmenter_put_sound(segmenter *s, int64_t t_us, const float *samples, int n)
 {
     segmenter_begin(s, t_us);
-    if (!s->p.audio || s->audio_ended || n <= 0)
+    if (!s->p.audio || s->audio_ended || s->unexpected[SOUND] || n <= 0)
         return OMNID_OK;
     t_us -= s->t0_us;
+    note_first(s, SOUND, t_us);
     int64_t first = s->index * CAPTURE_SAMPLES, end = first + N_RING;
     if (!s->p.clocked && position_at(t_us) + n + SEGMENTER_SLACK > end) {
         s->seen_us = t_us; /* makes the open segment ready */
@@ -275,7 +324,7 @@ void segmenter_end_audio(segmenter *s)
 
 static bool video_complete(const segmenter *s)
 {
-    if (!s->p.video || s->video_ended)
+    if (!s->p.video || s->video_ended || s->unexpected[PICTURE])
         return true;
     if (s->p.clip)
         return s->any_picture && s->newest_us >= segment_end_us(s);
@@ -284,7 +333,7 @@ static bool video_complete(const segmenter *s)
 
 static bool audio_complete(const segmenter *s)
 {
-    if (!s->p.audio || s->audio_ended)
+    if (!s->p.audio || s->audio_ended || s->unexpected[SOUND])
         return true;
     return s->placed && s->position >= (s->index + 1) * CAPTURE_SAMPLES + CAPTURE_AWAITED;
 }
@@ -358,7 +407,11 @@ static void set_frames(owned_segment *o, picture *frames[CAPTURE_FRAMES], int n)
     o->seg.n_frames = n;
     for (int i = 0; i < n; i++) {
         o->pictures[i] = picture_ref(frames[i]);
-        o->seg.frames[i] = (capture_frame){frames[i]->rgb, frames[i]->width, frames[i]->height, frames[i]->stride};
+        o->seg.frames[i] = (capture_frame){.rgb = frames[i]->rgb,
+                                           .width = frames[i]->width,
+                                           .height = frames[i]->height,
+                                           .stride = frames[i]->stride,
+                                           .t_us = frames[i]->t_us};
     }
 }
 
@@ -418,8 +471,11 @@ static void count_closed(segmenter *s, const capture_segment *seg)
 {
     bool had_video = s->p.video && !(s->video_ended && s->video_end_us <= s->index * SEGMENTER_SEGMENT_US);
     bool had_audio = s->p.audio && !(s->audio_ended && s->position <= s->index * CAPTURE_SAMPLES);
-    s->stats.n_gaps_video += had_video && !(seg && seg->n_frames);
-    s->stats.n_gaps_audio += had_audio && !(seg && seg->n_samples);
+    bool excused[2];
+    for (int i = 0; i < 2; i++)
+        excused[i] = s->unexpected[i] || s->index < s->excused_until[i];
+    s->stats.n_gaps_video += had_video && !excused[PICTURE] && !(seg && seg->n_frames);
+    s->stats.n_gaps_audio += had_audio && !excused[SOUND] && !(seg && seg->n_samples);
     s->stats.n_segments += seg && (seg->n_frames || seg->n_samples);
 }
 
@@ -471,6 +527,20 @@ omnid_status segmenter_take(segmenter *s, int64_t now_us, int64_t wall_us, captu
     return OMNID_AGAIN;
 }
 
+/* The last frame of an open segment is the newest picture, up to half a second younger than the last instant: it fills a
+ * grid, or stands in for the grid's second frame, so that nothing more has to be encoded. Returns the number of frames. */
+static int add_newest(segmenter *s, picture *frames[CAPTURE_FRAMES], int n, int64_t now_us)
+{
+    bool newer = n > 0 && s->p.clocked && !s->video_ended &&
+                 s->newest_us > (s->index * CAPTURE_FRAMES + n - 1) * SEGMENTER_INSTANT_US;
+    picture *newest = newer ? picture_for(s, now_us) : NULL;
+    if (!newest)
+        return n;
+    n += n % 2;
+    frames[n - 1] = newest;
+    return n;
+}
+
 omnid_status segmenter_snapshot(segmenter *s, int64_t now_us, int64_t wall_us, capture_segment **out, omnid_error *err)
 {
     *out = NULL;
@@ -486,6 +556,7 @@ omnid_status segmenter_snapshot(segmenter *s, int64_t now_us, int64_t wall_us, c
         int64_t k = s->index * CAPTURE_FRAMES + i;
         frames[i] = k < s->next_instant ? s->chosen[k % N_SLOTS] : picture_for(s, k * SEGMENTER_INSTANT_US);
     }
+    n = add_newest(s, frames, n, now);
     if (s->p.video)
         set_frames(o, frames, fill_grids(frames, n, true));
     set_samples(s, o, count_samples(s, true));

@@ -63,6 +63,11 @@ void segmenter_end_audio(segmenter *s);
 /* The sound's source was opened again: the next block is placed by its time exactly. */
 void segmenter_restart_audio(segmenter *s);
 
+/* Whether picture (video true) or sound is there to be expected; both are at first. What is not is not waited for, its
+ * absence is no gap, what comes of it and what there is of it from the open segment on is thrown away. Neither is the
+ * absence a gap in the segments in which it was expected again and in which it came again. now_us: the clock's. */
+void segmenter_expect(segmenter *s, bool video, bool expected, int64_t now_us);
+
 /* Whether segmenter_take has something to do at now_us (unused when not clocked). */
 bool segmenter_ready(const segmenter *s, int64_t now_us);
 /* When to look again if no data comes; INT64_MAX = never. */
@@ -75,8 +80,9 @@ bool segmenter_finished(const segmenter *s);
  * NOMEM loses the segment. Free with capture_segment_free. */
 omnid_status segmenter_take(segmenter *s, int64_t now_us, int64_t wall_us, capture_segment **out, omnid_error *err);
 
-/* A copy of the open segment as if the clip ended now_us; sound is shared by copy, pictures by reference.
- * *out is NULL when it holds nothing. NOMEM. */
+/* A copy of the open segment as if the clip ended now_us; sound is shared by copy, pictures by reference. When clocked its
+ * last frame is the newest picture, even one that is younger than the last instant. *out is NULL when it holds nothing.
+ * NOMEM. */
 omnid_status segmenter_snapshot(segmenter *s, int64_t now_us, int64_t wall_us, capture_segment **out, omnid_error *err);
 
 segmenter_stats segmenter_get_stats(const segmenter *s);
