@@ -1,5 +1,6 @@
 /* main.c: omnid's command line; makes the parts, and takes them apart again. */
 #include "daemon/server.h"
+#include "daemon/service_log.h"
 
 #include <argp.h>
 #include <glib.h>
@@ -19,15 +20,16 @@ OMNID_API const char *argp_program_version = "omnid " OMNID_VERSION;
 typedef struct {
     const char *file;
     GPtrArray *overrides; /* char *: "group.key=value" */
-    bool check, print_config;
+    bool check, print_config, print_docs;
 } arguments;
 
-enum { KEY_CHECK = 256, KEY_PRINT, KEY_MODEL };
+enum { KEY_CHECK = 256, KEY_PRINT, KEY_PRINT_DOCS, KEY_MODEL };
 
 static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "Read this configuration instead of the user's or the system's", 0},
     {"check", KEY_CHECK, 0, 0, "Check configuration, sources and model, say what would run, and exit", 0},
     {"print-config", KEY_PRINT, 0, 0, "Print the commented default configuration and exit", 0},
+    {"print-config-docs", KEY_PRINT_DOCS, 0, 0, "Print the tables of docs/configuration.md and exit", 0},
     {"model", KEY_MODEL, "DIR", 0, "The same as --model.path=DIR", 0},
     {0}};
 
@@ -43,6 +45,9 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_PRINT:
         a->print_config = true;
+        return 0;
+    case KEY_PRINT_DOCS:
+        a->print_docs = true;
         return 0;
     case KEY_MODEL:
         g_ptr_array_add(a->overrides, g_strdup_printf("model.path=%s", value));
@@ -105,14 +110,6 @@ static int print_check(const settings *s)
     return EXIT_OK;
 }
 
-static void set_log_level(const char *name)
-{
-    static const char *const names[] = {"error", "warning", "info", "debug"};
-    for (int i = 0; i < 4; i++)
-        if (strcmp(name, names[i]) == 0)
-            omnid_log_set((omnid_log_level)i, NULL, NULL);
-}
-
 /* Blocks the signals that stop the daemon in this thread and all that it starts; they are read from the descriptor. */
 static int open_signals(void)
 {
@@ -159,9 +156,10 @@ static bool stop_parts(worker *w, camera *const *cameras, size_t n_cameras)
     return stopped;
 }
 
-static int run(const settings *s, endpoint *e, int signal_fd)
+static int run(const reload *r, service *v, endpoint *e, int signal_fd)
 {
     omnid_error err;
+    const settings *s = r->live;
     outbox *o = NULL;
     server *sv = NULL;
     worker *w = NULL;
@@ -173,9 +171,10 @@ static int run(const settings *s, endpoint *e, int signal_fd)
         if (server_create(&sv, s, cameras, o, e, signal_fd, &err) == OMNID_OK &&
             worker_start(&w, s, cameras, o, &err) == OMNID_OK) {
             omnid_log(OMNID_LOG_INFO, "loading %s%s", s->model_path, s->demo_model ? " (the demo model)" : "");
+            server_set_service(sv, v, r);
             exit_code = server_run(sv, w);
         } else {
-            fprintf(stderr, "omnid: %s\n", err.text);
+            omnid_log(OMNID_LOG_ERROR, "%s", err.text);
         }
         server_destroy(&sv);
         if (!stop_parts(w, cameras, s->n_cameras)) {
@@ -187,37 +186,56 @@ static int run(const settings *s, endpoint *e, int signal_fd)
             camera_destroy(&cameras[i]);
         worker_destroy(&w);
     } else {
-        fprintf(stderr, "omnid: %s\n", err.text);
+        omnid_log(OMNID_LOG_ERROR, "%s", err.text);
     }
     outbox_destroy(&o);
     g_free(cameras);
     return exit_code;
 }
 
-static int start(const settings *s)
+/* What is wrong before anything was started, to the journal and, in one line, to who asks the service manager. */
+static int refuse(service *v, int exit_code, const omnid_error *err)
+{
+    omnid_log(OMNID_LOG_ERROR, "%s", err->text);
+    service_stop(v, err->text);
+    return exit_code;
+}
+
+static int start(const reload *r, service *v)
 {
     omnid_error err;
     endpoint e;
-    omnid_status status = settings_check_model(s, &err);
+    if (settings_check_model(r->live, &err) != OMNID_OK)
+        return refuse(v, EXIT_MODEL, &err);
+    if (settings_check(r->live, &err) != OMNID_OK)
+        return refuse(v, EXIT_CONFIGURATION, &err);
+    omnid_status status = endpoint_open(&e, r->live->daemon.omnid_runtime_dir, &err);
     if (status != OMNID_OK) {
-        fprintf(stderr, "omnid: %s\n", err.text);
-        return EXIT_MODEL;
-    }
-    if (settings_check(s, &err) != OMNID_OK) {
-        fprintf(stderr, "omnid: %s\n", err.text);
-        return EXIT_CONFIGURATION;
-    }
-    status = endpoint_open(&e, s->daemon.omnid_runtime_dir, &err);
-    if (status != OMNID_OK) {
-        fprintf(stderr, "omnid: %s\n", err.text);
         endpoint_close(&e);
-        return status == OMNID_BUSY ? EXIT_TAKEN : status == OMNID_ARGUMENT ? EXIT_CONFIGURATION : EXIT_SYSTEM;
+        return refuse(v,
+                      status == OMNID_BUSY       ? EXIT_TAKEN
+                      : status == OMNID_ARGUMENT ? EXIT_CONFIGURATION
+                                                 : EXIT_SYSTEM,
+                      &err);
     }
     int signal_fd = open_signals();
-    int exit_code = signal_fd < 0 ? EXIT_SYSTEM : run(s, &e, signal_fd);
+    int exit_code = signal_fd < 0 ? EXIT_SYSTEM : run(r, v, &e, signal_fd);
     endpoint_close(&e);
     if (signal_fd >= 0)
         close(signal_fd);
+    return exit_code;
+}
+
+/* With the configuration read: checks it, or runs by it. */
+static int run_settings(const arguments *a, settings *s)
+{
+    if (a->check)
+        return print_check(s);
+    const reload r = {s, a->file, (const char *const *)a->overrides->pdata, a->overrides->len};
+    service *v = service_create();
+    service_log_open(s->daemon.omnid_log);
+    int exit_code = start(&r, v);
+    service_destroy(&v);
     return exit_code;
 }
 
@@ -229,6 +247,7 @@ int main(int argc, char **argv)
         parse_option,
         NULL,
         "Watches cameras, listens to microphones, and answers questions about the last minute.\v"
+        "SIGHUP reads the configuration again; SIGTERM and SIGINT stop. "
         "Exit status: 0 stopped by a signal, 2 usage, 3 configuration or source, 66 no usable model, "
         "69 another omnid has the sockets, 70 the engine failed, 71 the system refused something.",
         NULL,
@@ -239,8 +258,8 @@ int main(int argc, char **argv)
     argp_err_exit_status = EXIT_USAGE;
     take_overrides(&a, &argc, argv);
     argp_parse(&argp, argc, argv, 0, NULL, &a);
-    if (a.print_config) {
-        options_print_config(stdout);
+    if (a.print_config || a.print_docs) {
+        (a.print_docs ? options_print_docs : options_print_config)(stdout);
         g_ptr_array_unref(a.overrides);
         return EXIT_OK;
     }
@@ -248,8 +267,7 @@ int main(int argc, char **argv)
     if (settings_load(&s, a.file, (const char *const *)a.overrides->pdata, a.overrides->len, &err) != OMNID_OK) {
         fprintf(stderr, "omnid: %s\n", err.text);
     } else {
-        set_log_level(s.daemon.omnid_log);
-        exit_code = a.check ? print_check(&s) : start(&s);
+        exit_code = run_settings(&a, &s);
         settings_clear(&s);
     }
     g_ptr_array_unref(a.overrides);

@@ -55,6 +55,9 @@ omnid_status options_find(const option **out, const char *group, const char *key
  * there. FORMAT: the sentence has key, what is wanted and text; base is unchanged. */
 omnid_status options_set(void *base, const option *row, const char *text, omnid_error *err);
 
+/* The daemon takes a changed value when it is told to reload (SIGHUP); the other rows wait for a restart. */
+bool options_reloads(const option *row);
+
 /* Every row at its default. What was there is not freed: base is fresh memory. */
 void options_daemon_init(options_daemon *o);
 void options_daemon_clear(options_daemon *o);
@@ -63,6 +66,8 @@ void options_camera_clear(options_camera *o);
 
 /* The commented default configuration, as config/omnid.conf has it. */
 void options_print_config(FILE *out);
+/* The tables of docs/configuration.md: a heading and a table for each group. */
+void options_print_docs(FILE *out);
 /* The rows as --help lists them: --group.key=DEFAULT, help, range. Newly allocated (g_free). */
 char *options_help_text(void);
 

@@ -1,7 +1,9 @@
 /* server.c: the sockets and the loop. ZeroMQ is used from this thread only. */
 #include "daemon/server_internal.h"
+#include "daemon/service_log.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
@@ -226,17 +228,17 @@ static void publish_news(server *s, const outbox_news *news)
         server_publish(s, "segment", name, protocol_segment(&news->segment));
         return;
     case OUTBOX_SOURCE:
-        omnid_log(news->state == CAPTURE_LOST ? OMNID_LOG_WARNING : OMNID_LOG_INFO, "camera %s: %s %s%s%s", name,
-                  news->video ? "video" : "audio", capture_state_name(news->state), news->text[0] ? ": " : "",
-                  news->text);
+        service_log(news->state == CAPTURE_LOST ? OMNID_LOG_WARNING : OMNID_LOG_INFO, name,
+                    news->video ? "video" : "audio", "camera %s: %s %s%s%s", name, news->video ? "video" : "audio",
+                    capture_state_name(news->state), news->text[0] ? ": " : "", news->text);
         server_publish(s, "source", name,
                        json_pack("{s:s, s:s, s:s}", "source", news->video ? "video" : "audio", "state",
                                  capture_state_name(news->state), "message", news->text));
         return;
     case OUTBOX_SKIPPED:
         if (news->n_skipped % SERVER_LOG_SKIPPED == 1)
-            omnid_log(OMNID_LOG_WARNING, "camera %s: %s (%lld skipped so far)", name, news->text,
-                      (long long)news->n_skipped);
+            service_log(OMNID_LOG_WARNING, name, NULL, "camera %s: %s (%lld skipped so far)", name, news->text,
+                        (long long)news->n_skipped);
         server_publish(s, "health", name,
                        json_pack("{s:s, s:I, s:s}", "state", "behind", "segment", (json_int_t)news->skipped, "message",
                                  news->text));
@@ -291,6 +293,8 @@ static bool read_signal(server *s)
     struct signalfd_siginfo info;
     if (read(s->signal_fd, &info, sizeof info) != (ssize_t)sizeof info)
         return false;
+    if (info.ssi_signo == SIGHUP && server_reload(s))
+        return false;
     omnid_log(OMNID_LOG_INFO, "stopping on signal %u", info.ssi_signo);
     return true;
 }
@@ -298,6 +302,8 @@ static bool read_signal(server *s)
 static int stop(server *s, int exit_code, const protocol_error *e)
 {
     s->stopping = true;
+    if (s->service)
+        service_stop(s->service, e->text);
     server_end_all(s, e);
     connections_flush(s->connections, on_gone, s);
     server_publish(s, "health", NULL, json_pack("{s:s, s:s}", "state", "stopping", "message", e->text));
@@ -314,7 +320,9 @@ int server_run(server *s, worker *w)
                               {NULL, s->signal_fd, ZMQ_POLLIN, 0}};
     publish_state(s);
     for (;;) {
-        long timeout_ms = connections_has_held(s->connections) ? SERVER_HELD_MS : SERVER_IDLE_MS;
+        server_tick_service(s);
+        int timeout_ms = connections_has_held(s->connections) ? SERVER_HELD_MS : SERVER_IDLE_MS;
+        timeout_ms = s->service ? service_wait_ms(s->service, timeout_ms) : timeout_ms;
         if (zmq_poll(items, 4, timeout_ms) < 0 && zmq_errno() != EINTR) {
             omnid_log(OMNID_LOG_ERROR, "poll: %s", zmq_strerror(zmq_errno()));
             protocol_fail(&e, PROTOCOL_STOPPING, "the daemon is stopping");

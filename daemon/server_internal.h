@@ -6,6 +6,7 @@
 #include "daemon/connection.h"
 #include "daemon/protocol.h"
 #include "daemon/server.h"
+#include "daemon/service.h"
 
 /* A question under way. */
 typedef struct {
@@ -37,6 +38,10 @@ struct server {
     int last_percent;
     worker_state last_state;
     bool stopping;
+    service *service;     /* NULL = none is told */
+    const reload *reload; /* NULL = SIGHUP stops */
+    bool had_terminal;    /* on standard input, when it was set */
+    int64_t service_us;   /* when the service manager's facts were gathered last */
 };
 
 /* One message from a client. Takes nothing. */
@@ -64,6 +69,10 @@ void server_client_gone(server *s, const connection_peer *peer, int fd); /* peer
 void server_end_all(server *s, const protocol_error *e);
 void server_answer_free(void *data);
 size_t server_count_open(const server *s, const connection_peer *peer); /* peer NULL: of all */
+
+/* server_service.c */
+void server_tick_service(server *s);
+bool server_reload(server *s); /* false: SIGHUP said that the terminal is gone, so it is time to stop */
 
 /* server_status.c */
 json_t *server_status(server *s, const protocol_request *r, protocol_error *e); /* NULL: *e */

@@ -136,28 +136,28 @@ static void inherit_int(int64_t *value, int64_t from)
         *value = from;
 }
 
-/* The folder of the demo model: beside the executable when installed anywhere, where it was installed to, in the source
- * tree. NULL when none is there. */
+/* The folder of the demo model: share/omnid/models/demo in a folder above the executable, which is so wherever omnid is
+ * installed or built; else where it was installed to. NULL when none is there. */
 static char *find_demo_model(void)
 {
+    enum { MAX_UP = 4 };
     char *self = g_file_read_link("/proc/self/exe", NULL);
-    char *folder = self ? g_path_get_dirname(self) : g_strdup(".");
-    char *candidates[] = {
-        g_build_filename(folder, "..", "share", "omnid", "models", "demo", NULL),
-        g_build_filename(OMNID_DATADIR, "omnid", "models", "demo", NULL),
-#ifdef OMNID_MODELS_DIR
-        g_build_filename(OMNID_MODELS_DIR, "demo", NULL),
-#endif
-    };
+    char *above = self ? g_path_get_dirname(self) : g_strdup(".");
     char *found = NULL;
-    for (size_t i = 0; i < G_N_ELEMENTS(candidates); i++) {
-        char *file = g_build_filename(candidates[i], "config.json", NULL);
-        if (!found && access(file, R_OK) == 0)
-            found = g_canonicalize_filename(candidates[i], NULL);
+    for (int up = 0; up <= MAX_UP && !found; up++) {
+        bool last = up == MAX_UP;
+        char *folder = last ? g_build_filename(OMNID_DATADIR, "omnid", "models", "demo", NULL)
+                            : g_build_filename(above, "share", "omnid", "models", "demo", NULL);
+        char *file = g_build_filename(folder, "config.json", NULL);
+        if (access(file, R_OK) == 0)
+            found = g_canonicalize_filename(folder, NULL);
+        char *parent = g_path_get_dirname(above);
+        g_free(above);
+        above = parent;
         g_free(file);
-        g_free(candidates[i]);
+        g_free(folder);
     }
-    g_free(folder);
+    g_free(above);
     g_free(self);
     return found;
 }
@@ -201,7 +201,8 @@ static omnid_status load_key_file(settings *out, GKeyFile *file, const char *con
 static char *find_file(void)
 {
     char *candidates[] = {g_build_filename(g_get_user_config_dir(), "omnid", "omnid.conf", NULL),
-                          g_build_filename(OMNID_SYSCONFDIR, "omnid", "omnid.conf", NULL)};
+                          g_build_filename(OMNID_SYSCONFDIR, "omnid", "omnid.conf", NULL),
+                          g_strdup("/etc/omnid/omnid.conf")};
     char *found = NULL;
     for (size_t i = 0; i < G_N_ELEMENTS(candidates); i++) {
         if (!found && access(candidates[i], F_OK) == 0)

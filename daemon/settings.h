@@ -17,8 +17,8 @@ typedef struct {
     bool demo_camera; /* no camera was configured: the test pattern */
 } settings;
 
-/* Reads path (NULL: the first of $XDG_CONFIG_HOME/omnid/omnid.conf and the system's omnid.conf that is there, else
- * nothing), then the overrides: strings "group.key=value" and "camera.NAME.key=value". NOT_FOUND: no such file, unknown
+/* Reads path (NULL: the first of $XDG_CONFIG_HOME/omnid/omnid.conf, omnid/omnid.conf where configuration was installed
+ * to and /etc/omnid/omnid.conf that is there, else nothing), then the overrides: strings "group.key=value" and "camera.NAME.key=value". NOT_FOUND: no such file, unknown
  * group or key. FORMAT: a value is not what its row of the table wants. *out is cleared on failure. */
 omnid_status settings_load(settings *out, const char *path, const char *const *overrides, size_t n_overrides,
                            omnid_error *err);

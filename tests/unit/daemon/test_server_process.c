@@ -107,7 +107,7 @@ static void stops_within_two_seconds_whatever_it_does(void **state)
     snprintf(option, sizeof option, "--model=%s", quick);
     process_start(&p, OMNID_FAKE, (const char *[]){option, "--camera.x.video=test:", "--camera.x.fast=true", NULL});
     process_wait_ready(&p);
-    assert_int_equal(process_stop(&p, SIGHUP, &seconds), 0);
+    assert_int_equal(process_stop(&p, SIGTERM, &seconds), 0);
     assert_true(seconds < 2);
 }
 
