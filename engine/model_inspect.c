@@ -68,34 +68,52 @@ static void count_unused(omnid_model_report *out, const inspection *in)
     }
 }
 
-/* The plan at one precision; the first pass's findings stay. */
-static omnid_status plan_at(omnid_model *m, inspection *in, kernels_dtype activation, model_plan *plan,
-                            omnid_error *err)
+/* What the model says by itself. */
+static void describe(omnid_model_report *out, const omnid_model *m, const omnid_model_params *p)
 {
-    kernels_dtype before = m->activation;
-    m->activation = activation;
-    omnid_status status = model_count_weights(m, &in->base, plan, err);
-    m->activation = before;
+    omnid_model_info info = omnid_model_get_info(m);
+    snprintf(out->name, sizeof out->name, "%s", info.name);
+    out->backend = info.backend;
+    out->precision = info.precision;
+    out->n_layers = info.n_layers;
+    out->hidden = info.hidden;
+    out->vocabulary = info.vocabulary;
+    out->max_pixels = info.max_pixels;
+    out->kv_bytes_per_token = info.kv_bytes_per_token;
+    out->limit_bytes = p && p->memory_limit ? p->memory_limit : model_machine_memory();
+    out->tokens_per_segment = kept_tokens(m);
+}
+
+/* Both plans by one source. */
+static omnid_status count_both(omnid_model_report *out, omnid_model *m, weight_source *s, omnid_error *err)
+{
+    const kernels_dtype chosen = m->activation, dtypes[] = {KERNELS_F32, KERNELS_BF16};
+    uint64_t *const bytes[] = {&out->f32_bytes, &out->bf16_bytes};
+    omnid_status status = OMNID_OK;
+    for (int i = 0; i < 2 && status == OMNID_OK; i++) {
+        model_plan plan;
+        m->activation = dtypes[i];
+        status = model_count_weights(m, s, &plan, err);
+        *bytes[i] = model_plan_bytes(&plan);
+        out->n_parameters = plan.n_parameters;
+    }
+    m->activation = chosen;
+    out->need_bytes = chosen == KERNELS_BF16 ? out->bf16_bytes : out->f32_bytes;
     return status;
 }
 
 static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, inspection *in, omnid_error *err)
 {
-    model_plan f32, bf16;
-    omnid_status status = plan_at(m, in, KERNELS_F32, &f32, err);
-    if (in->n_bad) { /* says more than what the walk may have met after it */
+    omnid_status status = count_both(out, m, &in->base, err);
+    if (in->n_bad) { /* says more than what the walk may have met after it; both passes met the same */
+        int others = (status == OMNID_OK ? in->n_bad / 2 : in->n_bad) - 1;
         *err = in->first;
-        if (in->n_bad > 1)
+        if (others > 0)
             snprintf(err->text + strlen(err->text), sizeof err->text - strlen(err->text),
-                     " (and %d more that are missing or of another shape)", in->n_bad - 1);
+                     " (and %d more that are missing or of another shape)", others);
         return err->status;
     }
     OMNID_TRY(status);
-    OMNID_TRY(plan_at(m, in, KERNELS_BF16, &bf16, err));
-    out->n_parameters = f32.n_parameters;
-    out->f32_bytes = model_plan_bytes(&f32);
-    out->bf16_bytes = model_plan_bytes(&bf16);
-    out->need_bytes = m->activation == KERNELS_BF16 ? out->bf16_bytes : out->f32_bytes;
     out->dtype = in->dtype ? in->dtype : "none";
     count_unused(out, in);
     return OMNID_OK;
@@ -126,17 +144,51 @@ omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, co
         model_open_failed(&m, folder, err);
         return status;
     }
-    omnid_model_info info = omnid_model_get_info(m);
-    snprintf(out->name, sizeof out->name, "%s", info.name);
-    out->backend = info.backend;
-    out->precision = info.precision;
-    out->n_layers = info.n_layers;
-    out->hidden = info.hidden;
-    out->vocabulary = info.vocabulary;
-    out->max_pixels = info.max_pixels;
-    out->kv_bytes_per_token = info.kv_bytes_per_token;
-    out->limit_bytes = p && p->memory_limit ? p->memory_limit : model_machine_memory();
-    out->tokens_per_segment = kept_tokens(m);
+    describe(out, m, p);
     omnid_model_destroy(&m);
     return OMNID_OK;
+}
+
+/* ------------------------------------------------------------------ a checkpoint that is not here */
+
+typedef struct {
+    weight_source base;
+    bool tied;
+} assumption;
+
+static bool assumption_has(weight_source *s, const char *name)
+{
+    return !((assumption *)s)->tied || strcmp(name, "lm_head.weight") != 0;
+}
+
+static omnid_status assumption_get(weight_source *s, weight_data *out, const char *name, int n_dims, const int64_t *dim,
+                                   bool with_data, omnid_error *err)
+{
+    (void)s;
+    (void)name;
+    (void)n_dims;
+    (void)dim;
+    (void)with_data;
+    (void)err;
+    *out = (weight_data){.dtype = KERNELS_BF16};
+    return OMNID_OK;
+}
+
+omnid_status omnid_model_estimate(omnid_model_report *out, const char *config, size_t n, const omnid_model_params *p,
+                                  omnid_error *err)
+{
+    omnid_model *m;
+    *out = (omnid_model_report){.name = ""};
+    OMNID_TRY(model_create(&m, p, "", err));
+    omnid_status status = config_parse(&m->config, config, n, err);
+    if (status == OMNID_OK) {
+        assumption a = {.base = {assumption_has, assumption_get, inspection_release}, .tied = m->config.text.tied};
+        status = count_both(out, m, &a.base, err);
+    }
+    if (status == OMNID_OK) {
+        describe(out, m, p);
+        out->dtype = "bf16";
+    }
+    omnid_model_destroy(&m);
+    return status;
 }

@@ -82,6 +82,10 @@ typedef struct {
  * no error. Any thread. Errors as omnid_model_open's but LIMIT. */
 OMNID_API omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, const omnid_model_params *p,
                                            omnid_error *err);
+/* The same from n bytes of config.json alone, for a model that is not here yet: its tensors are taken to be all there in
+ * bf16. Nothing is known of files and tokenizer: n_tensors is 0 and the name "". FORMAT, SHAPE, UNSUPPORTED, LIMIT, NOMEM. */
+OMNID_API omnid_status omnid_model_estimate(omnid_model_report *out, const char *config, size_t n,
+                                            const omnid_model_params *p, omnid_error *err);
 
 /* ------------------------------------------------------------------ tokenizer */
 

@@ -2,6 +2,7 @@
 #include "engine/omnid.h"
 #include "tests/unit/engine/fixtures.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -137,10 +138,62 @@ static void test_the_limit_is_the_callers(void **state)
     fixture_remove(&folder);
 }
 
+/* config.json of the two published models with every key they have, and as transformers 5 writes it: nested
+ * thinker_config beside talker and token2wav. Sizes are those of the published thinkers in bf16. */
+static void test_published_configs(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file;
+        uint64_t n_parameters; /* the published count less the two rows of audio_bos_eos_token, which are not used */
+        double gigabytes;      /* of weights in bf16 */
+        uint64_t kv;           /* bytes a token in bf16 */
+    } cases[] = {{"config-3b-hub.json", 4703460352, 9.4, 36864},
+                 {"config-3b-t5.json", 4703460352, 9.4, 36864},
+                 {"config-7b-hub.json", 8931806720, 17.9, 57344},
+                 {"config-7b-t5.json", 8931806720, 17.9, 57344}};
+    omnid_model_params p = reference_params();
+    p.precision = OMNID_PRECISION_BF16;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t n;
+        omnid_error err = {0};
+        omnid_model_report r;
+        char *text = fixture_read(OMNID_SOURCE_DIR "/tests/unit/engine/data", cases[i].file, &n);
+        if (omnid_model_estimate(&r, text, n, &p, &err) != OMNID_OK)
+            fail_msg("%s: %s", cases[i].file, err.text);
+        assert_int_equal(r.n_parameters, cases[i].n_parameters);
+        assert_true(fabs((double)r.n_parameters * 2e-9 - cases[i].gigabytes) < 0.1);
+        assert_true(r.bf16_bytes > r.n_parameters * 2 && r.bf16_bytes < r.n_parameters * 3);
+        assert_true(r.f32_bytes > r.n_parameters * 4 && r.f32_bytes < r.n_parameters * 5);
+        assert_int_equal(r.kv_bytes_per_token, cases[i].kv);
+        free(text);
+    }
+}
+
+/* A folder's report and the estimate from its config agree. */
+static void test_estimate(void **state)
+{
+    (void)state;
+    char *folder = fixture_folder();
+    fixture_model(folder, &plain);
+    omnid_model_report r = inspect(folder, OMNID_PRECISION_F32), e;
+    omnid_model_params p = reference_params();
+    omnid_error err = {0};
+    p.precision = OMNID_PRECISION_F32;
+    assert_int_equal(omnid_model_estimate(&e, fixture_config, strlen(fixture_config), &p, &err), OMNID_OK);
+    assert_int_equal(e.need_bytes, r.need_bytes);
+    assert_int_equal(e.n_parameters, r.n_parameters);
+    const char *other = "{\"model_type\": \"llama\"}";
+    assert_int_equal(omnid_model_estimate(&e, other, strlen(other), &p, &err), OMNID_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "qwen2_5_omni"));
+    fixture_remove(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_a_sound_folder), cmocka_unit_test(test_what_is_wrong_is_counted),
-        cmocka_unit_test(test_a_missing_shard_is_named), cmocka_unit_test(test_the_limit_is_the_callers)};
+        cmocka_unit_test(test_a_sound_folder),           cmocka_unit_test(test_what_is_wrong_is_counted),
+        cmocka_unit_test(test_a_missing_shard_is_named), cmocka_unit_test(test_the_limit_is_the_callers),
+        cmocka_unit_test(test_published_configs),        cmocka_unit_test(test_estimate)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
