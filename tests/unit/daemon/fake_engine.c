@@ -3,6 +3,7 @@
  *   "tokens=N bytes=B delay_ms=D"   N tokens of B bytes, D ms before each (defaults 3, 4, 0)
  *   "fail"                          ends with an error of the engine (NOMEM)
  *   "hang"                          writes nothing until it is cancelled or its deadline passes
+ *   "wedge"                         the same, and the engine says that it has been at one slice for 31 s
  *   anything else                   is echoed word by word
  *
  * and in the name of the model's folder: "slow" takes 1.5 s to load, "broken" does not load, "failing" steps never work,
@@ -41,7 +42,7 @@ typedef struct {
     omnid_timeline *timeline;
     char *question;
     int n_tokens, n_bytes, delay_ms, n_sent, n_choices;
-    bool hang, fail, cancelled, had_now;
+    bool hang, wedge, fail, cancelled, had_now;
     omnid_mode mode;
     int64_t deadline_us, queued_us, first_us, next_us;
 } fake_answer;
@@ -322,6 +323,9 @@ omnid_engine_status omnid_engine_get_status(omnid_engine *e)
     pthread_mutex_lock(&e->lock);
     omnid_engine_status s = {
         .n_timelines = e->n_timelines, .n_open_answers = e->n_answers, .memory_bytes = 4096, .n_answers = e->n_done};
+    for (int i = 0; i < e->n_answers; i++)
+        if (e->answers[i]->wedge)
+            s.oldest_work_us = 31000000;
     pthread_mutex_unlock(&e->lock);
     return s;
 }
@@ -475,7 +479,8 @@ static fake_answer *answer_of(omnid_timeline *tl, const omnid_question_params *p
     a->n_tokens = number_in(p->question, "tokens=", 3);
     a->n_bytes = number_in(p->question, "bytes=", 4);
     a->delay_ms = number_in(p->question, "delay_ms=", 0);
-    a->hang = strcmp(p->question, "hang") == 0;
+    a->wedge = strcmp(p->question, "wedge") == 0;
+    a->hang = a->wedge || strcmp(p->question, "hang") == 0;
     a->fail = strcmp(p->question, "fail") == 0;
     a->n_choices = p->n_choices;
     a->mode = p->mode;
