@@ -9,11 +9,18 @@
 
 #include <stdatomic.h>
 
+enum { SOURCE_MEMORY = 512 };
+
 typedef struct {
-    const char *uri; /* whole, with its scheme; borrowed until close */
+    const char *uri;   /* whole, with its scheme; borrowed until close, as `shown` is */
+    const char *shown; /* the same without user and password: what sentences call the source */
     bool want_video, want_audio;
-    bool loop, fast;         /* capture_params */
-    const atomic_bool *stop; /* set: open must return soon (OMNID_CANCELLED) */
+    bool loop, fast;           /* capture_params */
+    const atomic_bool *stop;   /* set: open must return soon (OMNID_CANCELLED) */
+    atomic_int *n_left_behind; /* close adds one when it leaves a thread that hangs; NULL = not counted */
+    /* What a source wants to know at its next open, e.g. which camera it had: SOURCE_MEMORY bytes, zero before the first;
+     * kept by the camera from one open to the next. NULL: not kept. Borrowed during open. */
+    char *memory;
 } source_params;
 
 typedef struct {
@@ -40,7 +47,8 @@ typedef struct {
     bool local;              /* opened before the capture starts: its failure to open is the capture's failure */
     /* Form and existence of the URI, nothing opened. Any thread. */
     omnid_status (*check)(const char *uri, omnid_error *err);
-    /* On failure *self is NULL. May take seconds. */
+    /* On failure *self is NULL. May take seconds. A live source is opened again after a failure: in a moment, or in half a
+     * minute where only a person can help (ARGUMENT, UNSUPPORTED). */
     omnid_status (*open)(void **self, const source_params *p, source_info *info, omnid_error *err);
     /* OMNID_AGAIN: nothing within timeout_ms. OMNID_END: every stream has ended and was told. Other: the source is lost. */
     omnid_status (*read)(void *self, source_data *out, int timeout_ms, omnid_error *err);
