@@ -1,5 +1,7 @@
-/* gst_picture.c: one GstVideoConverter run a chosen picture; the others cost a reference. */
+/* gst_picture.c: one GstVideoConverter run, or one JPEG decoded, a chosen picture; the others cost a reference. */
 #include "capture/gst_picture.h"
+
+#include "capture/jpeg.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -153,9 +155,31 @@ static bool run_converter(picture *p, gst_picture_maker *m, GstBuffer *buffer)
     return ok;
 }
 
-static omnid_status gst_picture_convert(picture *p, omnid_error *err)
+static bool is_jpeg(const GstCaps *caps)
 {
-    native_picture *n = p->native;
+    return gst_structure_has_name(gst_caps_get_structure(caps, 0), "image/jpeg");
+}
+
+/* What GStreamer knows of raw video; of a JPEG picture (size, shape of its pixels), as if it were decoded. */
+static bool read_caps(GstVideoInfo *info, const GstCaps *caps)
+{
+    if (!is_jpeg(caps))
+        return gst_video_info_from_caps(info, caps);
+    const GstStructure *s = gst_caps_get_structure(caps, 0);
+    int width = 1, height = 1, n = 1, d = 1; /* the picture itself will tell */
+    gst_structure_get(s, "width", G_TYPE_INT, &width, "height", G_TYPE_INT, &height, NULL);
+    if (!gst_video_info_set_format(info, GST_VIDEO_FORMAT_RGB, (guint)width, (guint)height))
+        return false;
+    if (gst_structure_get_fraction(s, "pixel-aspect-ratio", &n, &d) && n > 0 && d > 0) {
+        GST_VIDEO_INFO_PAR_N(info) = n;
+        GST_VIDEO_INFO_PAR_D(info) = d;
+    }
+    return true;
+}
+
+/* Converts n's buffer of raw video. */
+static omnid_status convert_raw(picture *p, native_picture *n, omnid_error *err)
+{
     OMNID_TRY(prepare(n->maker, n->caps, err));
     const GstVideoInfo *out = &n->maker->out;
     p->rgb = malloc(GST_VIDEO_INFO_SIZE(out));
@@ -165,10 +189,77 @@ static omnid_status gst_picture_convert(picture *p, omnid_error *err)
     p->width = GST_VIDEO_INFO_WIDTH(out);
     p->height = GST_VIDEO_INFO_HEIGHT(out);
     p->stride = GST_VIDEO_INFO_PLANE_STRIDE(out, 0);
-    omnid_status status = OMNID_OK;
-    if (!run_converter(p, n->maker, n->buffer))
-        status = omnid_fail(err, OMNID_FORMAT, "picture: a buffer of another size than its caps say");
-    else
+    return run_converter(p, n->maker, n->buffer)
+               ? OMNID_OK
+               : omnid_fail(err, OMNID_FORMAT, "picture: a buffer of another size than its caps say");
+}
+
+/* A decoded JPEG picture whose pixels are not square, made so. Takes decoded->rgb. */
+static omnid_status make_square(picture *p, native_picture *n, GstVideoInfo *info, jpeg_picture *decoded,
+                                omnid_error *err)
+{
+    gsize size = (gsize)decoded->stride * (gsize)decoded->height;
+    GstCaps *caps = gst_video_info_to_caps(info);
+    native_picture raw = *n;
+    raw.buffer = gst_buffer_new_wrapped_full(0, decoded->rgb, size, 0, size, decoded->rgb, free);
+    raw.caps = caps;
+    omnid_status status = convert_raw(p, &raw, err);
+    gst_buffer_unref(raw.buffer);
+    gst_caps_unref(caps);
+    return status;
+}
+
+static omnid_status keep_jpeg(picture *p, const uint8_t *bytes, size_t n_bytes, omnid_error *err)
+{
+    p->jpeg = n_bytes ? malloc(n_bytes) : NULL;
+    if (!p->jpeg)
+        return n_bytes ? omnid_fail(err, OMNID_NOMEM, "out of memory for a JPEG picture of %zu bytes", n_bytes)
+                       : OMNID_OK;
+    memcpy(p->jpeg, bytes, n_bytes);
+    p->n_jpeg = n_bytes;
+    return OMNID_OK;
+}
+
+static omnid_status convert_jpeg_bytes(picture *p, native_picture *n, const uint8_t *bytes, size_t n_bytes,
+                                       omnid_error *err)
+{
+    jpeg_picture decoded;
+    GstVideoInfo info;
+    OMNID_TRY(jpeg_decode(&decoded, bytes, n_bytes, err));
+    if (!read_caps(&info, n->caps)) {
+        free(decoded.rgb);
+        return omnid_fail(err, OMNID_FORMAT, "picture: JPEG caps of a size that cannot be");
+    }
+    guint par_n = (guint)GST_VIDEO_INFO_PAR_N(&info), par_d = (guint)GST_VIDEO_INFO_PAR_D(&info);
+    if (par_n != par_d) {
+        gst_video_info_set_format(&info, GST_VIDEO_FORMAT_RGB, (guint)decoded.width, (guint)decoded.height);
+        GST_VIDEO_INFO_PAR_N(&info) = (gint)par_n;
+        GST_VIDEO_INFO_PAR_D(&info) = (gint)par_d;
+        return make_square(p, n, &info, &decoded, err);
+    }
+    p->rgb = decoded.rgb;
+    p->width = decoded.width;
+    p->height = decoded.height;
+    p->stride = decoded.stride;
+    bool as_it_came = n->method == GST_VIDEO_ORIENTATION_IDENTITY || n->method == GST_VIDEO_ORIENTATION_AUTO;
+    return keep_jpeg(p, bytes, as_it_came ? decoded.n_whole : 0, err);
+}
+
+static omnid_status convert_jpeg(picture *p, native_picture *n, omnid_error *err)
+{
+    GstMapInfo map;
+    if (!gst_buffer_map(n->buffer, &map, GST_MAP_READ))
+        return omnid_fail(err, OMNID_NOMEM, "picture: a buffer of JPEG cannot be mapped");
+    omnid_status status = convert_jpeg_bytes(p, n, map.data, map.size, err);
+    gst_buffer_unmap(n->buffer, &map);
+    return status;
+}
+
+static omnid_status gst_picture_convert(picture *p, omnid_error *err)
+{
+    native_picture *n = p->native;
+    omnid_status status = is_jpeg(n->caps) ? convert_jpeg(p, n, err) : convert_raw(p, n, err);
+    if (status == OMNID_OK)
         status = turn_upright(p, n->method, err);
     if (status != OMNID_OK) {
         free(p->rgb);
@@ -193,8 +284,8 @@ omnid_status gst_picture_create(picture **out, gst_picture_maker *m, GstBuffer *
     *out = NULL;
     GstVideoInfo info;
 
-    if (!caps || !gst_video_info_from_caps(&info, caps))
-        return omnid_fail(err, OMNID_FORMAT, "picture: want raw video, found caps that are not");
+    if (!caps || !read_caps(&info, caps))
+        return omnid_fail(err, OMNID_FORMAT, "picture: want raw video or JPEG, found caps that are neither");
     int width, height;
     square_size(&info, &width, &height);
     native_picture *n = malloc(sizeof *n);

@@ -40,6 +40,7 @@ void picture_unref(picture **p)
         return;
     release_native(gone);
     free(gone->rgb);
+    free(gone->jpeg);
     free(gone);
 }
 

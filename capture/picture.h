@@ -13,7 +13,7 @@ typedef struct picture picture;
 
 typedef struct {
     /* Makes p->rgb with malloc (height rows of stride bytes, 3 bytes a pixel) out of p->native and may correct width and
-     * height. Called at most once, never for two pictures of a camera at a time. */
+     * height; may set p->jpeg (malloc). Called at most once, never for two pictures of a camera at a time. */
     omnid_status (*convert)(picture *p, omnid_error *err);
     void (*release)(picture *p); /* lets go of p->native; called once, right after convert or when the picture goes */
 } picture_ops;
@@ -24,6 +24,8 @@ struct picture {
     int width, height, stride; /* pixels, pixels, bytes; before convert: what is expected, and 0 */
     uint8_t *rgb;              /* NULL before convert */
     bool failed;               /* convert was tried and failed */
+    uint8_t *jpeg;             /* the picture as a JPEG file of n_jpeg bytes, if it came as one; NULL before convert */
+    size_t n_jpeg;
     const picture_ops *ops;
     void *native;
 };

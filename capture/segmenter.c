@@ -23,6 +23,8 @@ struct segmenter {
 
     picture *newest;   /* the newest picture; it may still be the one for the next instant */
     int64_t newest_us; /* its time; valid after it was let go, too */
+    picture *before;   /* the one before it, which stands where the newest turns out to be damaged */
+    int64_t before_us;
     bool any_picture;
     int64_t next_instant;     /* instants before this one are decided */
     picture *chosen[N_SLOTS]; /* instant k in slot k % N_SLOTS, for k in [4 index, next_instant); NULL = missing */
@@ -64,6 +66,7 @@ void segmenter_destroy(segmenter **s)
     for (int i = 0; i < N_SLOTS; i++)
         picture_unref(&(*s)->chosen[i]);
     picture_unref(&(*s)->newest);
+    picture_unref(&(*s)->before);
     free(*s);
     *s = NULL;
 }
@@ -131,6 +134,7 @@ static void throw_away(segmenter *s, int which)
         for (int i = 0; i < N_SLOTS; i++)
             picture_unref(&s->chosen[i]);
         picture_unref(&s->newest);
+        picture_unref(&s->before);
     } else {
         memset(s->present, 0, sizeof s->present);
         memset(s->samples, 0, sizeof s->samples);
@@ -152,21 +156,28 @@ void segmenter_expect(segmenter *s, bool video, bool expected, int64_t now_us)
 
 /* ---- pictures ---- */
 
-/* The newest picture if it stands for the instant at t_us, its pixels made; else NULL. Borrowed. */
-static picture *picture_for(segmenter *s, int64_t t_us)
+/* p, of time p_us, if it stands for the instant at t_us and its pixels can be made; else NULL. */
+static picture *stands_for(segmenter *s, picture *p, int64_t p_us, int64_t t_us)
 {
-    if (!s->newest || s->newest_us > t_us || t_us - s->newest_us > SEGMENTER_FRAME_AGE_US || s->newest->failed)
+    if (!p || p_us > t_us || t_us - p_us > SEGMENTER_FRAME_AGE_US || p->failed)
         return NULL;
-    if (s->newest->rgb)
-        return s->newest;
+    if (p->rgb)
+        return p;
     omnid_error err;
-    if (picture_convert(s->newest, &err) != OMNID_OK) {
+    if (picture_convert(p, &err) != OMNID_OK) {
         s->stats.n_dropped_frames++;
         memcpy(s->warning, err.text, sizeof s->warning - 1);
         return NULL;
     }
     s->stats.n_converted++;
-    return s->newest;
+    return p;
+}
+
+/* The newest picture that stands for the instant at t_us, or NULL. Borrowed. */
+static picture *picture_for(segmenter *s, int64_t t_us)
+{
+    picture *p = stands_for(s, s->newest, s->newest_us, t_us);
+    return p ? p : stands_for(s, s->before, s->before_us, t_us);
 }
 
 /* Decides the instants before until_us: no picture that is still to come can be newer and not after them. */
@@ -202,7 +213,9 @@ omnid_status segmenter_put_picture(segmenter *s, picture **p)
     }
     note_first(s, PICTURE, t_us);
     decide_instants(s, t_us);
-    picture_unref(&s->newest);
+    picture_unref(&s->before);
+    s->before = s->newest;
+    s->before_us = s->newest_us;
     s->newest = *p;
     s->newest_us = t_us;
     s->any_picture = true;
@@ -411,7 +424,9 @@ static void set_frames(owned_segment *o, picture *frames[CAPTURE_FRAMES], int n)
                                            .width = frames[i]->width,
                                            .height = frames[i]->height,
                                            .stride = frames[i]->stride,
-                                           .t_us = frames[i]->t_us};
+                                           .t_us = frames[i]->t_us,
+                                           .jpeg = frames[i]->jpeg,
+                                           .n_jpeg = frames[i]->n_jpeg};
     }
 }
 

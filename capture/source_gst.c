@@ -196,7 +196,7 @@ static GstAppSink *make_sink(source_gst *s, bool video)
     GstElement *sink = gst_element_factory_make("appsink", NULL);
     if (!sink)
         return NULL;
-    GstCaps *caps = gst_caps_from_string(video ? "video/x-raw"
+    GstCaps *caps = gst_caps_from_string(video ? "video/x-raw; image/jpeg"
                                                : "audio/x-raw,format=F32LE,rate=16000,channels=1,layout=interleaved");
     g_object_set(sink, "caps", caps, "sync", s->clip && !s->p.fast, "async", s->clip, "drop", !s->clip, "max-buffers",
                  s->clip ? 2u
@@ -257,6 +257,8 @@ static omnid_status status_of(const GError *error, bool clip)
 {
     if (error->domain == GST_RESOURCE_ERROR && error->code == GST_RESOURCE_ERROR_NOT_FOUND)
         return OMNID_NOT_FOUND;
+    if (error->domain == GST_RESOURCE_ERROR && error->code == GST_RESOURCE_ERROR_BUSY)
+        return OMNID_BUSY;
     if (error->domain == GST_STREAM_ERROR && error->code == GST_STREAM_ERROR_CODEC_NOT_FOUND)
         return OMNID_UNSUPPORTED;
     if (error->domain == GST_CORE_ERROR && error->code == GST_CORE_ERROR_MISSING_PLUGIN)
@@ -450,9 +452,9 @@ static int64_t duration_ns(const stream *st, bool video)
         return (int64_t)gst_buffer_get_size(st->next) / 4 * 62500;
     if (GST_BUFFER_DURATION_IS_VALID(st->next) && GST_BUFFER_DURATION(st->next) > 0)
         return (int64_t)GST_BUFFER_DURATION(st->next);
-    GstVideoInfo info;
-    if (st->caps && gst_video_info_from_caps(&info, st->caps) && GST_VIDEO_INFO_FPS_N(&info) > 0)
-        return (int64_t)gst_util_uint64_scale_int(GST_SECOND, GST_VIDEO_INFO_FPS_D(&info), GST_VIDEO_INFO_FPS_N(&info));
+    int n = 0, d = 0;
+    if (st->caps && gst_structure_get_fraction(gst_caps_get_structure(st->caps, 0), "framerate", &n, &d) && n > 0)
+        return (int64_t)gst_util_uint64_scale_int(GST_SECOND, d, n);
     return st->step_ns > 0 ? st->step_ns : 40 * GST_MSECOND;
 }
 
@@ -589,6 +591,23 @@ static const char *take_warning(source_gst *s)
     memcpy(s->told_warning, s->warning, sizeof s->warning);
     *s->warning = '\0';
     return s->told_warning;
+}
+
+omnid_status source_gst_wait_first(source_gst *s, int timeout_ms, omnid_error *err)
+{
+    int64_t until_us = omnid_clock_us() + (int64_t)timeout_ms * 1000;
+    for (;;) {
+        bool prerolled = false;
+        unsigned seen = count_wakes(s);
+        OMNID_TRY(read_bus(s, &prerolled, err));
+        if (choose(s) >= 0)
+            return OMNID_OK;
+        if (s->p.stop && atomic_load(s->p.stop))
+            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->p.uri);
+        if (omnid_clock_us() >= until_us)
+            return omnid_fail(err, OMNID_DEADLINE, "%s: no picture within %d s", s->p.uri, timeout_ms / 1000);
+        wait_for_wake(s, seen, omnid_clock_us() + POLL_MS * 1000);
+    }
 }
 
 omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid_error *err)

@@ -26,11 +26,16 @@ GstElement *source_gst_pipeline(source_gst *s); /* borrowed */
 /* Makes an element of the pipeline; it belongs to the pipeline. UNSUPPORTED names the plugin that is missing. */
 omnid_status source_gst_make(source_gst *s, GstElement **out, const char *factory, omnid_error *err);
 
-/* Links a pad of raw video or raw sound to a sink. False: not wanted, there is one, or it cannot be linked. Any thread. */
+/* Links a pad of raw video, of JPEG pictures (a whole one a buffer; only those chosen are decoded) or of raw sound to a
+ * sink. False: not wanted, there is one, or it cannot be linked. Any thread. */
 bool source_gst_add_sink(source_gst *s, bool video, GstPad *pad);
 
 /* Starts, and tells what there is. NOT_FOUND, FORMAT, UNSUPPORTED (names the missing decoder), DEVICE, CANCELLED. */
 omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err);
+
+/* After the start of a live source: waits until the first picture or sample is there, for read to give. DEADLINE; else the
+ * pipeline's error. */
+omnid_status source_gst_wait_first(source_gst *s, int timeout_ms, omnid_error *err);
 
 omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid_error *err);
 void source_gst_close(void **self);

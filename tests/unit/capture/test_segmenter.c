@@ -192,6 +192,31 @@ static void test_picture_that_cannot_be_converted(void **state)
     finish(s);
 }
 
+/* A damaged picture is nobody's: the good one before it stands, while it is young enough. */
+static void test_good_picture_before_a_damaged_one(void **state)
+{
+    (void)state;
+    segmenter *s = make(true, false, true, false);
+    segmenter_begin(s, 0);
+    const int64_t good[] = {0, 450, 999, 1100}, bad[] = {490, 1450, 1990};
+    for (int i = 0; i < 4; i++) {
+        put_frame(s, good[i] * MS);
+        if (i == 1 || i == 3)
+            for (int j = i == 1 ? 0 : 1; j < (i == 1 ? 1 : 3); j++) {
+                picture *p = make_picture(bad[j] * MS, 4, 99);
+                segmenter_put_picture(s, &p);
+            }
+    }
+    capture_segment *seg = take(s, 2 * S + SEGMENTER_LATE_US);
+    assert_int_equal(seg->n_frames, 4);
+    assert_int_equal(frame_time(seg, 1), 450 * MS); /* for 500 ms, instead of the one of 490 */
+    assert_int_equal(frame_time(seg, 2), 999 * MS);
+    assert_int_equal(frame_time(seg, 3), 1100 * MS);              /* for 1500, instead of the one of 1450 */
+    assert_int_equal(segmenter_get_stats(s).n_dropped_frames, 2); /* the one of 1990 was never wanted */
+    capture_segment_free(&seg);
+    finish(s);
+}
+
 /* ---- sound ---- */
 
 static void test_awaited_samples(void **state)
@@ -727,6 +752,7 @@ int main(void)
         cmocka_unit_test(test_late_and_disordered_frames_are_dropped),
         cmocka_unit_test(test_frames_of_one_segment_have_one_size),
         cmocka_unit_test(test_picture_that_cannot_be_converted),
+        cmocka_unit_test(test_good_picture_before_a_damaged_one),
         cmocka_unit_test(test_awaited_samples),
         cmocka_unit_test(test_samples_go_where_their_time_says),
         cmocka_unit_test(test_late_sound_is_dropped),
