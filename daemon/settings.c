@@ -1,6 +1,7 @@
 /* settings.c: GKeyFile and the command line into a config. */
 #include "daemon/settings.h"
 #include "capture/capture.h"
+#include "daemon/model_store.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -12,9 +13,6 @@
 
 #ifndef OMNID_SYSCONFDIR
 #define OMNID_SYSCONFDIR "/etc"
-#endif
-#ifndef OMNID_DATADIR
-#define OMNID_DATADIR "/usr/local/share"
 #endif
 
 static bool name_is_good(const char *name)
@@ -136,30 +134,11 @@ static void inherit_int(int64_t *value, int64_t from)
         *value = from;
 }
 
-/* The folder of the demo model: share/omnid/models/demo in a folder above the executable, which is so wherever omnid is
- * installed or built; else where it was installed to. NULL when none is there. */
-static char *find_demo_model(void)
+/* What [model] path means: a folder, or a name in the stores. What is neither stays as it is; settings_check_model says so. */
+static char *find_model(const char *path)
 {
-    enum { MAX_UP = 4 };
-    char *self = g_file_read_link("/proc/self/exe", NULL);
-    char *above = self ? g_path_get_dirname(self) : g_strdup(".");
-    char *found = NULL;
-    for (int up = 0; up <= MAX_UP && !found; up++) {
-        bool last = up == MAX_UP;
-        char *folder = last ? g_build_filename(OMNID_DATADIR, "omnid", "models", "demo", NULL)
-                            : g_build_filename(above, "share", "omnid", "models", "demo", NULL);
-        char *file = g_build_filename(folder, "config.json", NULL);
-        if (access(file, R_OK) == 0)
-            found = g_canonicalize_filename(folder, NULL);
-        char *parent = g_path_get_dirname(above);
-        g_free(above);
-        above = parent;
-        g_free(file);
-        g_free(folder);
-    }
-    g_free(above);
-    g_free(self);
-    return found;
+    char *folder = NULL;
+    return model_store_find(&folder, path, NULL) == OMNID_OK ? folder : g_strdup(path);
 }
 
 static omnid_status finish(settings *c, omnid_error *err)
@@ -181,7 +160,7 @@ static omnid_status finish(settings *c, omnid_error *err)
         inherit_text(&camera->policy, c->daemon.answers_policy);
     }
     c->demo_model = c->daemon.model_path[0] == '\0';
-    c->model_path = c->demo_model ? find_demo_model() : g_strdup(c->daemon.model_path);
+    c->model_path = c->demo_model ? model_store_lookup("demo") : find_model(c->daemon.model_path);
     return OMNID_OK;
 }
 
@@ -335,6 +314,9 @@ omnid_status settings_check_model(const settings *c, omnid_error *err)
     if (!c->model_path)
         return omnid_fail(err, OMNID_NOT_FOUND,
                           "no model: the demo model is not installed and [model] path names no other");
+    char *folder = NULL;
+    OMNID_TRY(model_store_find(&folder, c->model_path, err));
+    g_free(folder);
     OMNID_TRY(check_readable(c->model_path, "config.json", err));
     OMNID_TRY(check_readable(c->model_path, "tokenizer.json", err));
     char *path = g_build_filename(c->model_path, "config.json", NULL);

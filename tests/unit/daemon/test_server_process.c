@@ -184,7 +184,7 @@ static void exit_codes_and_sentences(void **state)
     snprintf(m, sizeof m, "--model=%s", quick);
     snprintf(b, sizeof b, "--model=%s", broken);
     snprintf(f, sizeof f, "--model=%s", failing);
-    expect_exit((const char *[]){"--model=/nowhere", NULL}, 66, "/nowhere: config.json: No such file");
+    expect_exit((const char *[]){"--model=/nowhere", NULL}, 66, "/nowhere: no such folder");
     expect_exit((const char *[]){b, NULL}, 66, "header is torn");
     expect_exit((const char *[]){f, NULL}, 70, "does not answer");
     expect_exit((const char *[]){m, "--camera.a.video=tset:", NULL}, 3, "[camera a]: video: 'tset:'");
@@ -195,7 +195,7 @@ static void exit_codes_and_sentences(void **state)
     expect_exit((const char *[]){"please", NULL}, 2, "unexpected argument 'please'");
     expect_exit((const char *[]){m, "--check", NULL}, 0, "camera default: video test:");
     expect_exit((const char *[]){m, "--check", "--answers.retention=loads", NULL}, 3, "found 'loads'");
-    expect_exit((const char *[]){"--model=/nowhere", "--check", NULL}, 66, "/nowhere: config.json");
+    expect_exit((const char *[]){"--model=/nowhere", "--check", NULL}, 66, "/nowhere: no such folder");
     expect_exit((const char *[]){"--help", NULL}, 0, "--timeline.window_s=64");
     expect_exit((const char *[]){"--version", NULL}, 0, "omnid 0.");
     expect_exit((const char *[]){m, "--omnid.runtime_dir=/proc/x", NULL}, 71, "cannot make /proc/x");
