@@ -29,7 +29,7 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "Read this configuration instead of the user's or the system's", 0},
     {"check", KEY_CHECK, 0, 0, "Check configuration, sources and model, say what would run, and exit", 0},
     {"print-config", KEY_PRINT, 0, 0, "Print the commented default configuration and exit", 0},
-    {"print-config-docs", KEY_PRINT_DOCS, 0, 0, "Print the tables of docs/configuration.md and exit", 0},
+    {"print-config-docs", KEY_PRINT_DOCS, 0, 0, "Print docs/configuration.md and exit", 0},
     {"model", KEY_MODEL, "DIR|NAME", 0, "The same as --model.path=: a folder, or a model that omnid-model fetched", 0},
     {0}};
 

@@ -253,51 +253,6 @@ void options_print_config(FILE *out)
     g_string_free(text, TRUE);
 }
 
-/* What stands in a cell of a table: its | would end it. */
-static void append_cell(GString *out, const char *text)
-{
-    for (const char *c = text; *c; c++)
-        g_string_append_printf(out, *c == '|' ? "\\|" : "%c", *c);
-}
-
-static void append_docs_row(GString *out, const option *row)
-{
-    g_string_append_printf(out, "| `%s` | ", row->key);
-    if (row->default_text[0])
-        g_string_append_printf(out, "`%s`", row->default_text);
-    g_string_append(out, " | ");
-    if (row->type == OPTION_CHOICE) {
-        char **choices = g_strsplit(row->range, "|", -1);
-        char *list = g_strjoinv(", ", choices);
-        g_string_append(out, list);
-        g_free(list);
-        g_strfreev(choices);
-    } else {
-        g_string_append(out, row->range[0] ? row->range : row->type == OPTION_BOOL ? "true, false" : "text");
-    }
-    g_string_append_printf(out, " | %s | ", options_reloads(row) ? "reload" : "restart");
-    append_cell(out, row->help);
-    g_string_append(out, " |\n");
-}
-
-void options_print_docs(FILE *out)
-{
-    GString *text = g_string_new(NULL);
-    const char *group = "";
-    for (size_t i = 0; i < N_TABLE; i++) {
-        if (strcmp(group, table[i].group) != 0) {
-            group = table[i].group;
-            g_string_append_printf(text,
-                                   "%s### [%s%s]\n\n| key | default | values | changed by | meaning |\n"
-                                   "| --- | --- | --- | --- | --- |\n",
-                                   i ? "\n" : "", group, strcmp(group, "camera") == 0 ? " NAME" : "");
-        }
-        append_docs_row(text, &table[i]);
-    }
-    fputs(text->str, out);
-    g_string_free(text, TRUE);
-}
-
 char *options_help_text(void)
 {
     GString *text = g_string_new("Settings, as in the configuration file:\n\n");

@@ -66,7 +66,7 @@ void options_camera_clear(options_camera *o);
 
 /* The commented default configuration, as config/omnid.conf has it. */
 void options_print_config(FILE *out);
-/* The tables of docs/configuration.md: a heading and a table for each group. */
+/* docs/configuration.md. */
 void options_print_docs(FILE *out);
 /* The rows as --help lists them: --group.key=DEFAULT, help, range. Newly allocated (g_free). */
 char *options_help_text(void);
