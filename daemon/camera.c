@@ -12,6 +12,7 @@ struct camera {
     const options_daemon *daemon;
     size_t index;
     outbox *outbox;
+    frames *frames; /* has a lock of its own, taken inside this one */
 
     pthread_mutex_t lock;   /* of everything below */
     pthread_cond_t changed; /* the timeline exists, room was made, or stopping */
@@ -41,6 +42,7 @@ camera *camera_create(const options_camera *own, const options_daemon *daemon, s
     c->daemon = daemon;
     c->index = index;
     c->outbox = o;
+    c->frames = frames_create((size_t)daemon->timeline_frames_mib << 20, (int)daemon->timeline_frames_quality);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->changed, NULL);
     g_queue_init(&c->waiting);
@@ -53,6 +55,7 @@ void camera_destroy(camera **c)
         return;
     g_queue_clear_full(&(*c)->waiting, waiting_free);
     omnid_timeline_destroy(&(*c)->timeline);
+    frames_destroy(&(*c)->frames);
     pthread_cond_destroy(&(*c)->changed);
     pthread_mutex_destroy(&(*c)->lock);
     g_clear_pointer(c, g_free);
@@ -132,6 +135,14 @@ static omnid_status convert(const camera *c, omnid_timeline *timeline, const cap
     return omnid_segment_create(out, timeline, &p, err);
 }
 
+/* Frames stay as long as their segment is in the window. The lock is held. */
+static void trim_frames(camera *c)
+{
+    omnid_timeline_status t = omnid_timeline_get_status(c->timeline);
+    if (t.n_segments > 0)
+        frames_trim(c->frames, t.first_segment);
+}
+
 /* Capture's thread: a segment was closed. */
 static void on_segment(void *user, const capture_segment *segment)
 {
@@ -143,6 +154,7 @@ static void on_segment(void *user, const capture_segment *segment)
     pthread_mutex_unlock(&c->lock);
     if (!timeline)
         return;
+    frames_add(c->frames, segment, !c->settings->fast);
     omnid_error err;
     waiting_segment *w = g_new0(waiting_segment, 1);
     w->index = segment->index;
@@ -230,27 +242,47 @@ void camera_stop(camera *c)
 void camera_on_visible(camera *c)
 {
     pthread_mutex_lock(&c->lock);
-    if (!c->stopping && c->timeline)
+    if (!c->stopping && c->timeline) {
         submit_waiting(c);
+        trim_frames(c);
+    }
     pthread_mutex_unlock(&c->lock);
 }
 
-omnid_status camera_open_segment(camera *c, omnid_segment **out, omnid_error *err)
+/* A copy of the open segment, NULL when there is none. */
+static omnid_status copy_open(camera *c, capture_segment **out, omnid_error *err)
+{
+    omnid_status status = OMNID_OK;
+    *out = NULL;
+    pthread_mutex_lock(&c->lock);
+    if (c->timeline && c->capture) /* under the lock: camera_stop must not take the capture away meanwhile */
+        status = omnid_capture_open_segment(c->capture, out, err);
+    pthread_mutex_unlock(&c->lock);
+    return status;
+}
+
+omnid_status camera_open_segment(camera *c, omnid_segment **out, int64_t *frame_wall_us, omnid_error *err)
 {
     *out = NULL;
-    capture_segment *open = NULL;
-    pthread_mutex_lock(&c->lock);
-    omnid_timeline *timeline = c->timeline;
-    omnid_status status = OMNID_OK;
-    if (timeline && c->capture) /* under the lock: camera_stop must not take the capture away meanwhile */
-        status = omnid_capture_open_segment(c->capture, &open, err);
-    pthread_mutex_unlock(&c->lock);
-    OMNID_TRY(status);
+    *frame_wall_us = 0;
+    capture_segment *open;
+    OMNID_TRY(copy_open(c, &open, err));
     if (!open)
         return OMNID_OK;
-    status = convert(c, timeline, open, out, err);
+    if (open->n_frames > 0 && !c->settings->fast)
+        *frame_wall_us = open->wall_us + (open->frames[open->n_frames - 1].t_us - open->start_us);
+    omnid_status status = convert(c, camera_timeline(c), open, out, err);
     capture_segment_free(&open);
     return status;
+}
+
+int64_t camera_newest_frame(camera *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int64_t next = c->timeline ? omnid_timeline_get_status(c->timeline).next_segment : 0;
+    pthread_mutex_unlock(&c->lock);
+    frames_one newest = frames_get_range(c->frames).newest;
+    return newest.segment < next ? newest.wall_us : 0;
 }
 
 void camera_forget(camera *c)
@@ -260,8 +292,55 @@ void camera_forget(camera *c)
     g_queue_init(&c->waiting);
     if (c->timeline)
         omnid_timeline_forget(c->timeline);
+    frames_clear(c->frames);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
+}
+
+/* Whether what is asked for may be newer than all that is kept. */
+static bool is_newer(const frames_query *q, const frames_range *kept)
+{
+    return kept->n == 0 || q->segment > kept->newest.segment ||
+           (q->segment < 0 && (q->wall_us == 0 || q->wall_us > kept->newest.wall_us));
+}
+
+omnid_status camera_frame(camera *c, const frames_query *q, frames_one *out, omnid_error *err)
+{
+    capture_segment *open = NULL;
+    frames_range kept = frames_get_range(c->frames);
+    omnid_status status = OMNID_NOT_FOUND;
+    *out = (frames_one){0};
+    if (is_newer(q, &kept))
+        OMNID_TRY(copy_open(c, &open, err));
+    if (open)
+        status = frames_find_in(c->frames, open, !c->settings->fast, q, out, err);
+    capture_segment_free(&open);
+    return status == OMNID_NOT_FOUND ? frames_find(c->frames, q, out) : status;
+}
+
+/* The lock is held. */
+static omnid_status pause_streams(omnid_capture *capture, bool video, bool audio, bool paused, omnid_error *err)
+{
+    capture_status s = omnid_capture_get_status(capture);
+    bool has_video = s.video.state != CAPTURE_OFF, has_audio = s.audio.state != CAPTURE_OFF;
+    bool both = video && audio, was_paused = s.video.state == CAPTURE_PAUSED;
+    video = both ? has_video : video;
+    audio = both ? has_audio : audio;
+    if (video)
+        OMNID_TRY(omnid_capture_pause(capture, true, paused, err));
+    omnid_status status = audio ? omnid_capture_pause(capture, false, paused, err) : OMNID_OK;
+    if (status != OMNID_OK && video)
+        omnid_capture_pause(capture, true, was_paused, NULL);
+    return status;
+}
+
+omnid_status camera_pause(camera *c, bool video, bool audio, bool paused, omnid_error *err)
+{
+    pthread_mutex_lock(&c->lock);
+    omnid_status status = c->capture ? pause_streams(c->capture, video, audio, paused, err)
+                                     : omnid_fail(err, OMNID_CANCELLED, "the camera has stopped");
+    pthread_mutex_unlock(&c->lock);
+    return status;
 }
 
 bool camera_get_status(camera *c, camera_status *out)
@@ -274,6 +353,7 @@ bool camera_get_status(camera *c, camera_status *out)
     if (started) { /* under the lock: camera_stop on another thread must not take the capture away meanwhile */
         out->capture = omnid_capture_get_status(c->capture);
         out->timeline = omnid_timeline_get_status(c->timeline);
+        out->frames = frames_get_range(c->frames);
     }
     pthread_mutex_unlock(&c->lock);
     return started;

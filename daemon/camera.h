@@ -1,8 +1,9 @@
-/* camera.h: one [camera NAME]: a capture, a timeline, and the few segments that wait between the two. */
+/* camera.h: one [camera NAME]: a capture, a timeline, the few segments that wait between the two, and the frames kept. */
 #ifndef OMNID_DAEMON_CAMERA_H
 #define OMNID_DAEMON_CAMERA_H
 
 #include "capture/capture.h"
+#include "daemon/frames.h"
 #include "daemon/options.h"
 #include "daemon/outbox.h"
 #include "engine/omnid.h"
@@ -29,14 +30,25 @@ omnid_timeline *camera_timeline(camera *c);
 
 /* The engine made a segment visible: waiting ones may go on. The engine's thread. */
 void camera_on_visible(camera *c);
-/* The open segment, ready for a question; *out is NULL when it holds nothing yet. Any thread. */
-omnid_status camera_open_segment(camera *c, omnid_segment **out, omnid_error *err);
-/* Wipes the timeline and what waits for it. Any thread. */
+/* The open segment, ready for a question; *out is NULL when it holds nothing yet. *frame_wall_us: CLOCK_REALTIME of its newest
+ * frame; 0 = none, or unknown. Any thread. */
+omnid_status camera_open_segment(camera *c, omnid_segment **out, int64_t *frame_wall_us, omnid_error *err);
+/* The same of the newest frame that a question without the open segment sees, if it is kept. Any thread. */
+int64_t camera_newest_frame(camera *c);
+/* Wipes the timeline, what waits for it, and the frames. Any thread. */
 void camera_forget(camera *c);
+
+/* A frame that the window holds, the open segment's included; the caller clears *out. NOT_FOUND (err unset): there is none
+ * such. Else errors of the capture or of JPEG. After camera_start. Any thread. */
+omnid_status camera_frame(camera *c, const frames_query *q, frames_one *out, omnid_error *err);
+/* Pauses or resumes picture, sound or, with both set, what of them there is. Errors are those of omnid_capture_pause; then
+ * nothing has changed. After camera_start. Any thread. */
+omnid_status camera_pause(camera *c, bool video, bool audio, bool paused, omnid_error *err);
 
 typedef struct {
     capture_status capture;
     omnid_timeline_status timeline;
+    frames_range frames;
     int n_waiting;     /* segments held here */
     int64_t n_skipped; /* segments dropped because the engine is behind or could not take them */
 } camera_status;

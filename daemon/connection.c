@@ -7,9 +7,10 @@
 
 /* A held message: either finished text, or a token event that may still grow. */
 typedef struct {
-    uint64_t answer; /* != 0: token event */
-    json_t *id;      /* of the token event */
-    GString *text;   /* of the token event, or the whole message */
+    uint64_t answer;  /* != 0: token event */
+    json_t *id;       /* of the token event */
+    GString *text;    /* of the token event, or the whole message */
+    GBytes *attached; /* behind a whole message; NULL = none */
     bool req;
 } held;
 
@@ -37,6 +38,7 @@ static void held_free(void *data)
 {
     held *h = data;
     json_decref(h->id);
+    g_clear_pointer(&h->attached, g_bytes_unref);
     g_string_free(h->text, TRUE);
     g_free(h);
 }
@@ -123,7 +125,7 @@ static int send_text(connections *c, const connection_peer *peer, json_t *id, co
     while (*n_sent < n && error == 0) {
         size_t part = token_part(text + *n_sent, n - *n_sent);
         char *line = token_text(id, text + *n_sent, part);
-        error = line ? c->send(c->user, peer, line, strlen(line)) : 0; /* text that is no UTF-8 is left out */
+        error = line ? c->send(c->user, peer, line, strlen(line), NULL) : 0; /* text that is no UTF-8 is left out */
         free(line);
         *n_sent += error == 0 ? part : 0;
     }
@@ -137,22 +139,28 @@ static int send_held(connections *c, client *one, held *h)
     size_t n_sent = 0;
     to.req = h->req;
     int error = h->answer ? send_text(c, &to, h->id, h->text->str, h->text->len, &n_sent)
-                          : c->send(c->user, &to, h->text->str, h->text->len);
+                          : c->send(c->user, &to, h->text->str, h->text->len, h->attached);
     g_string_erase(h->text, 0, (gssize)n_sent);
     one->n_bytes -= n_sent;
     return error;
 }
 
+static size_t held_bytes(const held *h)
+{
+    return h->text->len + (h->attached ? g_bytes_get_size(h->attached) : 0);
+}
+
 /* Keeps a message for a full client; forced: a closing error, small, past the byte limit. */
 static connection_result hold(connections *c, const connection_peer *peer, uint64_t answer, json_t *id,
-                              const char *text, size_t n, bool forced)
+                              const char *text, size_t n, GBytes *attached, bool forced)
 {
     client *one = find_or_add(c, peer);
+    size_t n_all = n + (attached ? g_bytes_get_size(attached) : 0);
     if (!one)
         return CONNECTION_SLOW;
-    if (forced ? ++one->n_closing > CONNECTION_MAX_CLOSING : one->n_bytes + n > c->limit_bytes)
+    if (forced ? ++one->n_closing > CONNECTION_MAX_CLOSING : one->n_bytes + n_all > c->limit_bytes)
         return CONNECTION_SLOW;
-    one->n_bytes += n;
+    one->n_bytes += n_all;
     for (GList *l = one->messages.tail; l && answer; l = l->prev) {
         held *h = l->data;
         if (h->answer == answer) {
@@ -164,58 +172,65 @@ static connection_result hold(connections *c, const connection_peer *peer, uint6
     h->answer = answer;
     h->id = json_incref(id);
     h->text = g_string_new_len(text, (gssize)n);
+    h->attached = attached ? g_bytes_ref(attached) : NULL;
     h->req = peer->req;
     g_queue_push_tail(&one->messages, h);
     return CONNECTION_HELD;
 }
 
 /* Sends at once unless the client already has held messages, which go first. */
-static connection_result send_or_hold(connections *c, const connection_peer *peer, const char *line, bool forced)
+static connection_result send_or_hold(connections *c, const connection_peer *peer, const char *line, GBytes *attached,
+                                      bool forced)
 {
-    int error = find(c, peer) ? EAGAIN : c->send(c->user, peer, line, strlen(line));
+    int error = find(c, peer) ? EAGAIN : c->send(c->user, peer, line, strlen(line), attached);
     if (error == EAGAIN)
-        return hold(c, peer, 0, NULL, line, strlen(line), forced);
+        return hold(c, peer, 0, NULL, line, strlen(line), attached, forced);
     return error == 0 ? CONNECTION_SENT : CONNECTION_GONE;
 }
 
-connection_result connections_send(connections *c, const connection_peer *peer, json_t *message)
+connection_result connections_send_with(connections *c, const connection_peer *peer, json_t *message, GBytes *attached)
 {
     char *line = protocol_text(message);
     if (!line)
         return CONNECTION_SLOW;
-    connection_result result = send_or_hold(c, peer, line, false);
+    connection_result result = send_or_hold(c, peer, line, attached, false);
     free(line);
     return result;
+}
+
+connection_result connections_send(connections *c, const connection_peer *peer, json_t *message)
+{
+    return connections_send_with(c, peer, message, NULL);
 }
 
 connection_result connections_send_token(connections *c, const connection_peer *peer, uint64_t answer, json_t *id,
                                          const char *text, size_t n)
 {
     if (find(c, peer))
-        return hold(c, peer, answer, id, text, n, false);
+        return hold(c, peer, answer, id, text, n, NULL, false);
     size_t n_sent = 0;
     int error = send_text(c, peer, id, text, n, &n_sent);
     if (error == EAGAIN)
-        return hold(c, peer, answer, id, text + n_sent, n - n_sent, false);
+        return hold(c, peer, answer, id, text + n_sent, n - n_sent, NULL, false);
     return error == 0 ? CONNECTION_SENT : CONNECTION_GONE;
 }
 
 connection_result connections_end_slow(connections *c, const connection_peer *peer, uint64_t answer, json_t *message)
 {
     client *one = find(c, peer);
-    for (GList *l = one ? one->messages.head : NULL, *next; l; l = next) {
+    for (GList *l = one && answer ? one->messages.head : NULL, *next; l; l = next) {
         held *h = l->data;
         next = l->next;
         if (h->answer != answer)
             continue;
-        one->n_bytes -= h->text->len;
+        one->n_bytes -= held_bytes(h);
         held_free(h);
         g_queue_delete_link(&one->messages, l);
     }
     char *line = protocol_text(message);
     if (!line)
         return CONNECTION_SLOW;
-    connection_result result = send_or_hold(c, peer, line, true);
+    connection_result result = send_or_hold(c, peer, line, NULL, true);
     free(line);
     return result;
 }
@@ -232,7 +247,7 @@ static bool flush_client(connections *c, client *one, bool *gone)
             *gone = true;
             return true;
         }
-        one->n_bytes -= h->text->len;
+        one->n_bytes -= held_bytes(h);
         held_free(g_queue_pop_head(&one->messages));
     }
     return true;

@@ -20,8 +20,9 @@ typedef struct {
     bool req;
 } connection_peer;
 
-/* Sends one message without waiting: 0, or EAGAIN (full), EHOSTUNREACH (gone), any other errno (taken as gone). */
-typedef int (*connection_send)(void *user, const connection_peer *peer, const char *text, size_t n);
+/* Sends one message without waiting: 0, or EAGAIN (full), EHOSTUNREACH (gone), any other errno (taken as gone). attached:
+ * a second frame behind the text; NULL = none. */
+typedef int (*connection_send)(void *user, const connection_peer *peer, const char *text, size_t n, GBytes *attached);
 
 typedef enum {
     CONNECTION_SENT,
@@ -36,9 +37,12 @@ void connections_destroy(connections **c);
 
 /* Sends or holds a JSON object. `answer` != 0 with text != NULL is a token event: a held one of the same answer grows. */
 connection_result connections_send(connections *c, const connection_peer *peer, json_t *message);
+/* The same with a second frame of any bytes, which count as the text does; NULL = none. */
+connection_result connections_send_with(connections *c, const connection_peer *peer, json_t *message, GBytes *attached);
 connection_result connections_send_token(connections *c, const connection_peer *peer, uint64_t answer, json_t *id,
                                          const char *text, size_t n);
-/* Drops the held tokens of an answer (it ends with an error instead); its closing message then goes past the limit. */
+/* Drops the held tokens of an answer (it ends with an error instead); its closing message then goes past the limit.
+ * answer 0: nothing is dropped. */
 connection_result connections_end_slow(connections *c, const connection_peer *peer, uint64_t answer, json_t *message);
 
 /* Tries the held messages again. on_gone is called for each client found gone, after what was held for it is freed. */

@@ -22,6 +22,7 @@ enum { PROTOCOL_VERSION = 1 };
     X(LIMIT, "limit", "too many questions are open")                                                                   \
     X(LOADING, "loading", "the model is still loading")                                                                \
     X(EMPTY, "empty", "nothing was seen or heard yet")                                                                 \
+    X(NOT_THERE, "not_there", "no frame is kept of that moment")                                                       \
     X(CANCELLED, "cancelled", "the answer was cancelled")                                                              \
     X(DEADLINE, "deadline", "the answer took longer than its deadline")                                                \
     X(SLOW, "slow", "the client does not read its answers")                                                            \
@@ -59,9 +60,12 @@ typedef enum {
     PROTOCOL_STATUS,
     PROTOCOL_TIMELINE,
     PROTOCOL_SOURCES,
-    PROTOCOL_FORGET
+    PROTOCOL_FORGET,
+    PROTOCOL_FRAME,
+    PROTOCOL_PAUSE,
+    PROTOCOL_RESUME
 } protocol_op;
-enum { PROTOCOL_N_OPS = 6, PROTOCOL_MAX_TURNS = 64, PROTOCOL_MAX_CHOICES = 64, PROTOCOL_MAX_STOP = 16 };
+enum { PROTOCOL_N_OPS = 9, PROTOCOL_MAX_TURNS = 64, PROTOCOL_MAX_CHOICES = 64, PROTOCOL_MAX_STOP = 16 };
 
 typedef struct {
     size_t max_message_bytes;
@@ -87,6 +91,10 @@ typedef struct {
     int n_choices;
     const char *stop[PROTOCOL_MAX_STOP];
     int n_stop;
+    int64_t wall_us; /* frame's t as CLOCK_REALTIME */
+    double ago_s;
+    int64_t segment, frame, max_width;
+    bool video, audio; /* what pause and resume are about */
 } protocol_request;
 
 /* Reads one message of n bytes (need not be terminated). False: *e says why; r->id is still set when the message had one,
@@ -114,17 +122,19 @@ typedef struct {
     const char *retention;   /* as asked */
     json_t *choices;         /* array of the asked choices; NULL = none */
     int64_t received_us;     /* omnid_clock_us when the message came in */
+    int64_t frame_ago_us;    /* age of the newest frame it saw then; < 0 = unknown */
     int64_t now_us, wall_us; /* the two clocks now */
 } protocol_done;
 json_t *protocol_reply_done(const protocol_done *d, const omnid_result *r);
 
 /* ISO 8601 UTC with milliseconds, "2026-11-21T10:00:00.000Z"; json null when wall_us is 0. */
 json_t *protocol_time(int64_t wall_us);
+/* The other way: any ISO 8601 moment with a zone. False: it is none, or before 1970. */
+bool protocol_parse_time(const char *text, int64_t *wall_us);
 json_t *protocol_segment(const omnid_segment_report *r);
-json_t *protocol_source(const capture_source_status *s);
+/* now_us, wall_us: the two clocks now. */
+json_t *protocol_source(const capture_source_status *s, int64_t now_us, int64_t wall_us);
 /* A number JSON can hold: NaN and infinities become null. */
 json_t *protocol_number(double value);
-/* The URI without user and password. Newly allocated (free). */
-char *protocol_hide_password(const char *uri);
 
 #endif

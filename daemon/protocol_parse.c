@@ -6,14 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const op_names[PROTOCOL_N_OPS] = {"ask", "cancel", "status", "timeline", "sources", "forget"};
+static const char *const op_names[PROTOCOL_N_OPS] = {"ask",    "cancel", "status", "timeline", "sources",
+                                                     "forget", "frame",  "pause",  "resume"};
 
 typedef enum { FIELD_ANY, FIELD_STRING, FIELD_INT, FIELD_REAL, FIELD_BOOL, FIELD_LIST } field_type;
 
 enum {
     ASK = 1 << PROTOCOL_ASK,
-    CAMERAS = ASK | 1 << PROTOCOL_STATUS | 1 << PROTOCOL_TIMELINE | 1 << PROTOCOL_SOURCES | 1 << PROTOCOL_FORGET,
-    ALL = 0x3f
+    FRAME = 1 << PROTOCOL_FRAME,
+    PAUSE = 1 << PROTOCOL_PAUSE | 1 << PROTOCOL_RESUME,
+    ALL = (1 << PROTOCOL_N_OPS) - 1,
+    CAMERAS = ALL & ~(1 << PROTOCOL_CANCEL)
 };
 
 /* One field: the ops that have it, its type, the range of a number or the bytes of a string, where it goes. */
@@ -47,6 +50,12 @@ static const field fields[] = {
     {"history", ASK, FIELD_LIST, 0, PROTOCOL_MAX_TURNS, 0},
     {"choices", ASK, FIELD_LIST, 2, PROTOCOL_MAX_CHOICES, 0},
     {"stop", ASK, FIELD_LIST, 1, PROTOCOL_MAX_STOP, 0},
+    {"t", FRAME, FIELD_ANY, 0, 0, 0},
+    {"ago_s", FRAME, FIELD_REAL, 0, 1e6, AT(ago_s)},
+    {"segment", FRAME, FIELD_INT, 0, 9007199254740992.0, AT(segment)},
+    {"frame", FRAME, FIELD_INT, 0, CAPTURE_FRAMES - 1, AT(frame)},
+    {"max_width", FRAME, FIELD_INT, 16, 16384, AT(max_width)},
+    {"what", PAUSE, FIELD_ANY, 0, 0, 0},
 };
 enum { N_FIELDS = sizeof fields / sizeof *fields };
 
@@ -129,6 +138,27 @@ static bool read_retention(protocol_request *r, const json_t *value, protocol_er
     return true;
 }
 
+static bool read_time(protocol_request *r, const json_t *value, protocol_error *e)
+{
+    const char *text = json_string_value(value);
+    if (!text)
+        return wrong_type(e, "t", "a string", value);
+    return protocol_parse_time(text, &r->wall_us) ||
+           protocol_fail(e, PROTOCOL_BAD_FIELD, "t: want a moment like 2026-11-21T10:31:28.500Z, found '%.60s'", text);
+}
+
+static bool read_what(protocol_request *r, const json_t *value, protocol_error *e)
+{
+    const char *text = json_string_value(value);
+    if (!text)
+        return wrong_type(e, "what", "a string", value);
+    bool both = strcmp(text, "both") == 0;
+    r->video = both || strcmp(text, "video") == 0;
+    r->audio = both || strcmp(text, "audio") == 0;
+    return r->video || r->audio ||
+           protocol_fail(e, PROTOCOL_BAD_FIELD, "what: want video, audio or both, found '%.60s'", text);
+}
+
 static bool check_count(const field *f, const json_t *list, protocol_error *e)
 {
     if (!json_is_array(list))
@@ -198,7 +228,10 @@ static bool read_field(protocol_request *r, const field *f, const json_t *value,
             return read_strings(f, value, r->choices, &r->n_choices, e);
         return read_strings(f, value, r->stop, &r->n_stop, e);
     case FIELD_ANY:
-        return strcmp(f->name, "retention") == 0 ? read_retention(r, value, e) : true;
+        return strcmp(f->name, "retention") == 0 ? read_retention(r, value, e)
+               : strcmp(f->name, "t") == 0       ? read_time(r, value, e)
+               : strcmp(f->name, "what") == 0    ? read_what(r, value, e)
+                                                 : true; /* op and id were read before */
     }
     return true;
 }
@@ -275,12 +308,25 @@ static bool check_ask(const protocol_request *r, const protocol_limits *limits, 
     return true;
 }
 
+/* A frame is named in one way, or not at all. */
+static bool check_frame(const protocol_request *r, protocol_error *e)
+{
+    int n_ways = (r->wall_us != PROTOCOL_UNSET) + !isnan(r->ago_s) + (r->segment != PROTOCOL_UNSET);
+    if (n_ways > 1)
+        return protocol_fail(e, PROTOCOL_BAD_FIELD, "t, ago_s and segment: want one of them at most, found %d", n_ways);
+    if (r->frame != PROTOCOL_UNSET && r->segment == PROTOCOL_UNSET)
+        return protocol_fail(e, PROTOCOL_BAD_FIELD, "frame: does not go without segment");
+    return true;
+}
+
 bool protocol_parse(protocol_request *r, const char *text, size_t n, const protocol_limits *limits, protocol_error *e)
 {
     memset(r, 0, sizeof *r);
     r->first_prune = r->max_tokens = r->seed = r->deadline_ms = PROTOCOL_UNSET;
-    r->temperature = r->top_p = r->repetition_penalty = r->last_s = NAN;
+    r->wall_us = r->segment = r->frame = r->max_width = PROTOCOL_UNSET;
+    r->temperature = r->top_p = r->repetition_penalty = r->last_s = r->ago_s = NAN;
     r->stream = r->now = -1;
+    r->video = r->audio = true;
     e->percent = -1;
     if (n > limits->max_message_bytes)
         return protocol_fail(e, PROTOCOL_TOO_LONG, "message: want at most %zu bytes, found %zu",
@@ -295,6 +341,8 @@ bool protocol_parse(protocol_request *r, const char *text, size_t n, const proto
         return false;
     if (r->op == PROTOCOL_ASK)
         return check_ask(r, limits, e);
+    if (r->op == PROTOCOL_FRAME)
+        return check_frame(r, e);
     if (r->op == PROTOCOL_CANCEL && !r->id)
         return protocol_fail(e, PROTOCOL_BAD_FIELD, "id: want the id of the question to cancel, found nothing");
     return true;

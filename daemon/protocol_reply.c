@@ -87,6 +87,18 @@ json_t *protocol_time(int64_t wall_us)
     return json_string(text);
 }
 
+bool protocol_parse_time(const char *text, int64_t *wall_us)
+{
+    GTimeZone *utc = g_time_zone_new_utc();
+    GDateTime *time = g_date_time_new_from_iso8601(text, utc); /* a zone in the text goes before this one */
+    g_time_zone_unref(utc);
+    if (!time)
+        return false;
+    *wall_us = g_date_time_to_unix(time) * 1000000 + g_date_time_get_microsecond(time);
+    g_date_time_unref(time);
+    return *wall_us > 0;
+}
+
 /* A string that may be cut inside a character (sentences have a fixed length). */
 static json_t *json_text(const char *text)
 {
@@ -207,6 +219,8 @@ json_t *protocol_reply_done(const protocol_done *d, const omnid_result *r)
     /* A frame stands for the half second after it, so the newest data may seem to end a little after now. */
     double newest_ago_s = fmax(0, (double)(d->wall_us - r->newest_wall_us) / 1e6);
     json_object_set_new(reply, "newest_ago_s", r->newest_wall_us ? json_real(newest_ago_s) : json_null());
+    json_object_set_new(reply, "newest_frame_ago_s",
+                        d->frame_ago_us < 0 ? json_null() : json_real((double)d->frame_ago_us / 1e6));
     add_choices(reply, d, r);
     json_object_set_new(reply, "evidence", evidence(d, r));
     json_object_set_new(reply, "timings", timings(d, r));
@@ -231,30 +245,12 @@ json_t *protocol_segment(const omnid_segment_report *r)
     return out;
 }
 
-char *protocol_hide_password(const char *uri)
-{
-    const char *host = strstr(uri, "://");
-    const char *end = host ? host + 3 + strcspn(host + 3, "/ ") : NULL;
-    const char *at = NULL;
-    for (const char *p = host; p && p < end; p++)
-        if (*p == '@')
-            at = p;
-    if (!at)
-        return strdup(uri);
-    size_t n = (size_t)(host + 3 - uri);
-    char *out = malloc(strlen(uri) + 8);
-    if (out)
-        sprintf(out, "%.*s***@%s", (int)n, uri, at + 1);
-    return out;
-}
-
-json_t *protocol_source(const capture_source_status *s)
+json_t *protocol_source(const capture_source_status *s, int64_t now_us, int64_t wall_us)
 {
     if (s->state == CAPTURE_OFF)
         return json_null();
-    char *uri = protocol_hide_password(s->uri ? s->uri : "");
     json_t *out = json_object();
-    json_object_set_new(out, "uri", json_text(uri ? uri : ""));
+    json_object_set_new(out, "uri", json_text(s->uri ? s->uri : ""));
     json_object_set_new(out, "state", json_string(capture_state_name(s->state)));
     json_object_set_new(out, "fps", protocol_number(s->fps));
     json_object_set_new(out, "width", json_integer(s->width));
@@ -262,8 +258,10 @@ json_t *protocol_source(const capture_source_status *s)
     json_object_set_new(out, "level_dbfs", protocol_number(s->level_dbfs));
     json_object_set_new(out, "dropped", json_integer(s->n_dropped));
     json_object_set_new(out, "restarts", json_integer(s->n_restarts));
+    json_object_set_new(out, "lost_since",
+                        s->lost_since_us ? protocol_time(wall_us - (now_us - s->lost_since_us)) : json_null());
+    json_object_set_new(out, "left_behind", json_integer(s->n_left_behind));
     json_object_set_new(out, "message", json_text(s->message));
-    free(uri);
     return out;
 }
 

@@ -23,7 +23,29 @@ enum {
 
 /* ------------------------------------------------------------------ sending */
 
-static int send_message(void *user, const connection_peer *peer, const char *text, size_t n)
+static void release_bytes(void *data, void *hint)
+{
+    (void)data;
+    g_bytes_unref(hint);
+}
+
+/* Sends bytes as a message's last frame without copying them; ZeroMQ's thread lets go of them. */
+static int send_attached(void *socket, GBytes *bytes)
+{
+    zmq_msg_t message;
+    gsize n = 0;
+    void *data = (void *)g_bytes_get_data(bytes, &n);
+    if (zmq_msg_init_data(&message, data, n, release_bytes, g_bytes_ref(bytes)) != 0) {
+        g_bytes_unref(bytes);
+        return -1;
+    }
+    int sent = zmq_msg_send(&message, socket, ZMQ_DONTWAIT);
+    if (sent < 0)
+        zmq_msg_close(&message);
+    return sent;
+}
+
+static int send_message(void *user, const connection_peer *peer, const char *text, size_t n, GBytes *attached)
 {
     server *s = user;
     /* Only the first frame can fail: libzmq checks the route and the room there. */
@@ -31,15 +53,31 @@ static int send_message(void *user, const connection_peer *peer, const char *tex
         return zmq_errno();
     if (peer->req && zmq_send(s->router, "", 0, ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0)
         return zmq_errno();
-    return zmq_send(s->router, text, n, ZMQ_DONTWAIT) < 0 ? zmq_errno() : 0;
+    if (zmq_send(s->router, text, n, ZMQ_DONTWAIT | (attached ? ZMQ_SNDMORE : 0)) < 0)
+        return zmq_errno();
+    return attached && send_attached(s->router, attached) < 0 ? zmq_errno() : 0;
+}
+
+void server_reply_with(server *s, const connection_peer *peer, json_t *reply, GBytes *attached)
+{
+    connection_result result = connections_send_with(s->connections, peer, reply, attached);
+    if (result == CONNECTION_SLOW) {
+        protocol_error e;
+        protocol_fail(&e, PROTOCOL_SLOW,
+                      "the client did not read, and this reply would be more than the %lld KiB that are held for it",
+                      (long long)s->settings->daemon.answers_slow_client_kib);
+        json_t *error = protocol_reply_error(json_object_get(reply, "id"), &e);
+        result = connections_end_slow(s->connections, peer, 0, error);
+        json_decref(error);
+    }
+    json_decref(reply);
+    if (result == CONNECTION_GONE)
+        server_client_gone(s, peer, -1);
 }
 
 void server_reply(server *s, const connection_peer *peer, json_t *reply)
 {
-    connection_result result = connections_send(s->connections, peer, reply);
-    json_decref(reply);
-    if (result == CONNECTION_GONE)
-        server_client_gone(s, peer, -1);
+    server_reply_with(s, peer, reply, NULL);
 }
 
 void server_reply_error(server *s, const connection_peer *peer, json_t *id, const protocol_error *e)
@@ -104,20 +142,6 @@ bool server_is_ready(const server *s, protocol_error *e)
     return false;
 }
 
-static void forget(server *s, const server_sender *from, const protocol_request *r)
-{
-    size_t index = 0;
-    protocol_error e;
-    if (!server_find_camera(s, r, &index, &e) || !server_is_ready(s, &e)) {
-        server_reply_error(s, &from->peer, r->id, &e);
-        return;
-    }
-    camera_forget(s->cameras[index]);
-    json_t *reply = protocol_reply("forget", r->id);
-    json_object_set_new(reply, "camera", json_string(s->settings->cameras[index].name));
-    server_reply(s, &from->peer, reply);
-}
-
 static void read_op(server *s, const server_sender *from, const protocol_request *r)
 {
     protocol_error e;
@@ -141,7 +165,11 @@ static void handle(server *s, const server_sender *from, const char *text, size_
     else if (r.op == PROTOCOL_CANCEL)
         server_cancel(s, from, &r);
     else if (r.op == PROTOCOL_FORGET)
-        forget(s, from, &r);
+        server_forget(s, from, &r);
+    else if (r.op == PROTOCOL_FRAME)
+        server_frame(s, from, &r);
+    else if (r.op == PROTOCOL_PAUSE || r.op == PROTOCOL_RESUME)
+        server_pause(s, from, &r);
     else
         read_op(s, from, &r);
     protocol_request_clear(&r);
@@ -338,6 +366,7 @@ int server_run(server *s, worker *w)
             take_outbox(s);
         if (items[0].revents)
             read_router(s);
+        server_publish_gaps(s);
         connections_flush(s->connections, on_gone, s);
         if (worker_get_state(w, NULL) == WORKER_FAILED) {
             omnid_error err;
@@ -405,6 +434,7 @@ omnid_status server_create(server **out, const settings *configured, camera *con
     s->limits = (protocol_limits){.max_message_bytes = (size_t)configured->daemon.answers_max_message_kib * 1024,
                                   .max_question_bytes = (size_t)configured->daemon.answers_max_question_bytes,
                                   .max_deadline_ms = configured->daemon.answers_max_deadline_ms};
+    s->gaps = g_new0(struct server_gaps, configured->n_cameras);
     s->answers = g_ptr_array_new_with_free_func(server_answer_free);
     s->connections = connections_create(send_message, s, (size_t)configured->daemon.answers_slow_client_kib * 1024);
     omnid_status status = open_sockets(s, err);
@@ -428,5 +458,6 @@ void server_destroy(server **s)
         zmq_ctx_term((*s)->context);
     connections_destroy(&(*s)->connections);
     g_ptr_array_unref((*s)->answers);
+    g_free((*s)->gaps);
     g_clear_pointer(s, g_free);
 }

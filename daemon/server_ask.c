@@ -114,13 +114,17 @@ static bool fill_params(const server *s, const options_camera *own, const protoc
 
 /* Asks with the open segment when it is wanted. That may close and become visible between its copy and the question: then
  * the engine refuses it, and a fresh copy is taken. */
-static omnid_status ask_engine(camera *c, const omnid_question_params *p, bool now, uint64_t *number, omnid_error *err)
+static omnid_status ask_engine(camera *c, const omnid_question_params *p, bool now, uint64_t *number,
+                               int64_t *frame_wall_us, omnid_error *err)
 {
     omnid_status status = OMNID_OK;
     for (int attempt = 0; attempt < 2; attempt++) {
         omnid_segment *open = NULL;
+        *frame_wall_us = 0;
         if (now)
-            OMNID_TRY(camera_open_segment(c, &open, err));
+            OMNID_TRY(camera_open_segment(c, &open, frame_wall_us, err));
+        if (*frame_wall_us == 0)
+            *frame_wall_us = camera_newest_frame(c);
         bool had_open = open != NULL;
         status = omnid_timeline_ask(camera_timeline(c), p, &open, number, err);
         omnid_segment_destroy(&open);
@@ -131,7 +135,7 @@ static omnid_status ask_engine(camera *c, const omnid_question_params *p, bool n
 }
 
 static void remember(server *s, const server_sender *from, const protocol_request *r, const omnid_question_params *p,
-                     size_t index, uint64_t number)
+                     size_t index, uint64_t number, int64_t frame_wall_us)
 {
     answer *a = g_new0(answer, 1);
     a->number = number;
@@ -144,6 +148,10 @@ static void remember(server *s, const server_sender *from, const protocol_reques
     a->retention = g_strdup(p->retention);
     a->question = g_strdup(r->question);
     a->received_us = from->received_us;
+    int64_t asked_wall_us = omnid_wall_us() - (omnid_clock_us() - from->received_us);
+    a->frame_ago_us = frame_wall_us ? asked_wall_us - frame_wall_us : -1;
+    if (frame_wall_us && a->frame_ago_us < 0) /* it came while the question was being read */
+        a->frame_ago_us = 0;
     g_ptr_array_add(s->answers, a);
 }
 
@@ -151,6 +159,7 @@ void server_ask(server *s, const server_sender *from, protocol_request *r)
 {
     size_t index = 0;
     uint64_t number = 0;
+    int64_t frame_wall_us = 0;
     protocol_error e = {0};
     omnid_question_params p;
     omnid_error err = {0};
@@ -158,7 +167,7 @@ void server_ask(server *s, const server_sender *from, protocol_request *r)
                 fill_params(s, &s->settings->cameras[index], r, from->received_us, &p, &e);
     if (good) {
         bool now = r->now < 0 ? s->settings->daemon.answers_now : r->now;
-        omnid_status status = ask_engine(s->cameras[index], &p, now, &number, &err);
+        omnid_status status = ask_engine(s->cameras[index], &p, now, &number, &frame_wall_us, &err);
         good = status == OMNID_OK;
         if (!good)
             protocol_fail(&e, protocol_code_of(status), "camera %s: %s", s->settings->cameras[index].name, err.text);
@@ -169,7 +178,7 @@ void server_ask(server *s, const server_sender *from, protocol_request *r)
     }
     /* A connection that ended before this message may have had the same descriptor: its end must not end this answer. */
     server_read_monitor(s);
-    remember(s, from, r, &p, index, number);
+    remember(s, from, r, &p, index, number, frame_wall_us);
 }
 
 void server_cancel(server *s, const server_sender *from, const protocol_request *r)
@@ -247,6 +256,7 @@ static void send_done(server *s, answer *a, const omnid_result *r)
                        .retention = a->retention,
                        .choices = a->choices,
                        .received_us = a->received_us,
+                       .frame_ago_us = a->frame_ago_us,
                        .now_us = omnid_clock_us(),
                        .wall_us = omnid_wall_us()};
     json_t *done = protocol_reply_done(&d, r);

@@ -1,5 +1,5 @@
 /* server_internal.h: what the files of the server share: server.c (sockets and loop), server_ask.c (questions and their
- * answers), server_status.c (the ops that only read). */
+ * answers), server_status.c (the ops that only read), server_camera.c (the ops on one camera: frame, pause, resume, forget). */
 #ifndef OMNID_DAEMON_SERVER_INTERNAL_H
 #define OMNID_DAEMON_SERVER_INTERNAL_H
 
@@ -21,6 +21,7 @@ typedef struct {
     char *retention, *question;
     int64_t received_us;
     int64_t first_text_us;
+    int64_t frame_ago_us; /* age of the newest frame it sees when it was asked; < 0 = unknown */
 } answer;
 
 struct server {
@@ -42,6 +43,10 @@ struct server {
     const reload *reload; /* NULL = SIGHUP stops */
     bool had_terminal;    /* on standard input, when it was set */
     int64_t service_us;   /* when the service manager's facts were gathered last */
+    struct server_gaps {
+        int64_t video, audio;
+    } * gaps; /* [n_cameras]: those told so far */
+    int64_t gaps_told_us;
 };
 
 /* One message from a client. Takes nothing. */
@@ -53,6 +58,8 @@ typedef struct {
 
 /* server.c */
 void server_reply(server *s, const connection_peer *peer, json_t *reply); /* takes reply */
+/* The same with a second frame, which is not taken; NULL = none. A client too full for it is told `slow` instead. */
+void server_reply_with(server *s, const connection_peer *peer, json_t *reply, GBytes *attached);
 void server_reply_error(server *s, const connection_peer *peer, json_t *id, const protocol_error *e);
 void server_publish(server *s, const char *event, const char *camera_name, json_t *body); /* takes body */
 void server_read_monitor(server *s);
@@ -73,6 +80,13 @@ size_t server_count_open(const server *s, const connection_peer *peer); /* peer 
 /* server_service.c */
 void server_tick_service(server *s);
 bool server_reload(server *s); /* false: SIGHUP said that the terminal is gone, so it is time to stop */
+
+/* server_camera.c */
+void server_frame(server *s, const server_sender *from, const protocol_request *r);
+void server_pause(server *s, const server_sender *from, const protocol_request *r); /* and resume */
+void server_forget(server *s, const server_sender *from, const protocol_request *r);
+/* Tells segments without picture or sound since it was last called, at most once a second. */
+void server_publish_gaps(server *s);
 
 /* server_status.c */
 json_t *server_status(server *s, const protocol_request *r, protocol_error *e); /* NULL: *e */

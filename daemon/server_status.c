@@ -39,6 +39,11 @@ static json_t *engine_status(const server *s)
     return out;
 }
 
+static json_t *source_json(bool started, const capture_source_status *source)
+{
+    return started ? protocol_source(source, omnid_clock_us(), omnid_wall_us()) : json_null();
+}
+
 static json_t *camera_json(const server *s, size_t i)
 {
     camera_status c;
@@ -47,8 +52,8 @@ static json_t *camera_json(const server *s, size_t i)
     json_t *out = json_object();
     json_object_set_new(out, "camera", json_string(own->name));
     json_object_set_new(out, "demo", json_boolean(s->settings->demo_camera));
-    json_object_set_new(out, "video", started ? protocol_source(&c.capture.video) : json_null());
-    json_object_set_new(out, "audio", started ? protocol_source(&c.capture.audio) : json_null());
+    json_object_set_new(out, "video", source_json(started, &c.capture.video));
+    json_object_set_new(out, "audio", source_json(started, &c.capture.audio));
     json_object_set_new(out, "segments", json_integer((json_int_t)c.capture.n_segments));
     json_object_set_new(out, "gaps_video", json_integer((json_int_t)c.capture.n_gaps_video));
     json_object_set_new(out, "gaps_audio", json_integer((json_int_t)c.capture.n_gaps_audio));
@@ -58,6 +63,8 @@ static json_t *camera_json(const server *s, size_t i)
     json_object_set_new(out, "lag_s", protocol_number(c.timeline.lag_s));
     json_object_set_new(out, "real_time_factor", protocol_number(c.timeline.real_time_factor));
     json_object_set_new(out, "memory_bytes", json_integer((json_int_t)c.timeline.memory_bytes));
+    json_object_set_new(out, "frames", json_integer(c.frames.n));
+    json_object_set_new(out, "frames_bytes", json_integer((json_int_t)c.frames.n_bytes));
     json_object_set_new(out, "window_s", json_integer((json_int_t)own->window_s));
     json_object_set_new(out, "modes", json_string(own->modes));
     json_object_set_new(out, "retention", json_string(own->retention));
@@ -148,8 +155,7 @@ static json_t *camera_sources(const server *s, size_t i)
     camera_status c;
     bool started = camera_get_status(s->cameras[i], &c);
     return json_pack("{s:s, s:o, s:o}", "camera", s->settings->cameras[i].name, "video",
-                     started ? protocol_source(&c.capture.video) : json_null(), "audio",
-                     started ? protocol_source(&c.capture.audio) : json_null());
+                     source_json(started, &c.capture.video), "audio", source_json(started, &c.capture.audio));
 }
 
 json_t *server_sources(server *s, const protocol_request *r, protocol_error *e)

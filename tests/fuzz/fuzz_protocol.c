@@ -20,6 +20,11 @@ static void check_accepted(const protocol_request *r, const protocol_limits *lim
                 (r->op != PROTOCOL_ASK || r->question);
     good = good && (r->max_tokens == PROTOCOL_UNSET || (r->max_tokens >= 1 && r->max_tokens <= 4096));
     good = good && (isnan(r->temperature) || (r->temperature >= 0 && r->temperature <= 100));
+    good = good && (r->op != PROTOCOL_FRAME ||
+                    (r->wall_us != PROTOCOL_UNSET) + !isnan(r->ago_s) + (r->segment != PROTOCOL_UNSET) <= 1);
+    good = good && (r->wall_us == PROTOCOL_UNSET || r->wall_us > 0) && (isnan(r->ago_s) || r->ago_s >= 0);
+    good = good && (r->frame == PROTOCOL_UNSET || (r->frame >= 0 && r->frame < CAPTURE_FRAMES));
+    good = good && (r->video || r->audio);
     if (!good)
         abort();
 }

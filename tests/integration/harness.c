@@ -168,9 +168,24 @@ void client_send(client *c, const char *text)
     client_send_bytes(c, text, strlen(text));
 }
 
-json_t *client_receive(client *c, int timeout_ms)
+/* The second frame of the message that was begun. */
+static void receive_second(client *c, void **bytes, size_t *n_bytes)
+{
+    zmq_msg_t frame;
+    zmq_msg_init(&frame);
+    assert_true(zmq_msg_recv(&frame, c->socket, 0) >= 0);
+    assert_false(zmq_msg_more(&frame));
+    *n_bytes = zmq_msg_size(&frame);
+    *bytes = malloc(*n_bytes + 1);
+    memcpy(*bytes, zmq_msg_data(&frame), *n_bytes);
+    zmq_msg_close(&frame);
+}
+
+json_t *client_receive_with(client *c, int timeout_ms, void **bytes, size_t *n_bytes)
 {
     zmq_msg_t message;
+    *bytes = NULL;
+    *n_bytes = 0;
     zmq_setsockopt(c->socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
     zmq_msg_init(&message);
     if (zmq_msg_recv(&message, c->socket, 0) < 0) {
@@ -181,8 +196,22 @@ json_t *client_receive(client *c, int timeout_ms)
     json_t *json = json_loadb(zmq_msg_data(&message), zmq_msg_size(&message), 0, &where);
     if (!json)
         fail_msg("not JSON: %.*s", (int)zmq_msg_size(&message), (char *)zmq_msg_data(&message));
-    assert_false(zmq_msg_more(&message));
+    bool more = zmq_msg_more(&message);
     zmq_msg_close(&message);
+    if (more)
+        receive_second(c, bytes, n_bytes);
+    return json;
+}
+
+json_t *client_receive(client *c, int timeout_ms)
+{
+    void *bytes;
+    size_t n_bytes;
+    json_t *json = client_receive_with(c, timeout_ms, &bytes, &n_bytes);
+    if (bytes) {
+        free(bytes);
+        fail_msg("a message has a second frame of %zu bytes", n_bytes);
+    }
     return json;
 }
 
@@ -193,6 +222,20 @@ json_t *client_ask(client *c, const char *text)
     if (!reply)
         fail_msg("no reply to %.200s", text);
     return reply;
+}
+
+json_t *client_wait_text(client *c, const char *ask, const char *path, const char *wanted)
+{
+    for (int i = 0; i < 400; i++) {
+        json_t *reply = client_ask(c, ask);
+        const char *found = json_string_value(value_at(reply, path));
+        if (found && strcmp(found, wanted) == 0)
+            return reply;
+        json_decref(reply);
+        sleep_ms(50);
+    }
+    fail_msg("%s of %s did not become '%s' in 20 s", path, ask, wanted);
+    return NULL;
 }
 
 json_t *client_receive_end(client *c, char **text, int *n_tokens)

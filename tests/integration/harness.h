@@ -47,10 +47,15 @@ void client_send(client *c, const char *text);
 void client_send_bytes(client *c, const void *bytes, size_t n);
 /* The next message; NULL when none comes in timeout_ms. Not JSON: the test fails. */
 json_t *client_receive(client *c, int timeout_ms);
+/* The same of a message with a second frame (its JPEG): *bytes, free; NULL and 0 when the message has none. */
+json_t *client_receive_with(client *c, int timeout_ms, void **bytes, size_t *n_bytes);
 /* Sends and returns the next message (10 s). */
 json_t *client_ask(client *c, const char *text);
 /* Skips messages until one that is not a token (20 s). *text (may be NULL): the tokens' text, free. */
 json_t *client_receive_end(client *c, char **text, int *n_tokens);
+
+/* Asks again and again (20 s) until the string at the path is wanted. The whole reply. */
+json_t *client_wait_text(client *c, const char *ask, const char *path, const char *wanted);
 
 /* String or number at the dotted path; the test fails when it is not there. */
 const char *text_at(const json_t *value, const char *path);

@@ -236,7 +236,7 @@ static void bad_models_and_sources_are_told(void **state)
     snprintf(option, sizeof option, "--model=%s", torn);
     expect_exit((const char *[]){option, NULL}, 66, "safetensors");
     remove_folder(torn);
-    expect_exit((const char *[]){"--model=/nowhere", NULL}, 66, "/nowhere: config.json");
+    expect_exit((const char *[]){"--model=/nowhere", NULL}, 66, "/nowhere: no such folder");
     expect_exit((const char *[]){MODEL, "--camera.a.video=file:/nowhere.mp4", NULL}, 3, "/nowhere.mp4");
     expect_exit((const char *[]){MODEL, "--camera.a.video=tset:", NULL}, 3, "tset");
     expect_exit((const char *[]){MODEL, "--camera.a.video=file:" TEST_MODEL "/config.json", NULL}, 3, "[camera a]");

@@ -13,13 +13,14 @@
 
 /* What the fake socket does, and what went through it. */
 typedef struct {
-    int error;       /* of every send; 0 = they go through */
-    int n_room;      /* with error 0: after so many, EAGAIN; < 0 = no end */
-    GPtrArray *sent; /* char * */
+    int error;         /* of every send; 0 = they go through */
+    int n_room;        /* with error 0: after so many, EAGAIN; < 0 = no end */
+    GPtrArray *sent;   /* char * */
+    size_t n_attached; /* bytes of second frames */
     int n_gone;
 } wire;
 
-static int send_on(void *user, const connection_peer *peer, const char *text, size_t n)
+static int send_on(void *user, const connection_peer *peer, const char *text, size_t n, GBytes *attached)
 {
     wire *w = user;
     (void)peer;
@@ -29,6 +30,7 @@ static int send_on(void *user, const connection_peer *peer, const char *text, si
         return EAGAIN;
     w->n_room -= w->n_room > 0;
     g_ptr_array_add(w->sent, g_strndup(text, n));
+    w->n_attached += attached ? g_bytes_get_size(attached) : 0;
     return 0;
 }
 
@@ -124,6 +126,37 @@ static void past_the_limit_the_answer_ends_and_the_end_still_fits(void **state)
     g_ptr_array_unref(w.sent);
 }
 
+static void a_second_frame_is_held_and_counted(void **state)
+{
+    (void)state;
+    wire w = new_wire();
+    connections *c = connections_create(send_on, &w, 200);
+    GBytes *small = g_bytes_new_static("0123456789", 10), *large = g_bytes_new_take(g_malloc0(300), 300);
+    json_t *m = message("frame");
+    size_t n_text = strlen("{\"event\":\"frame\"}");
+    w.error = EAGAIN;
+    assert_int_equal(connections_send_with(c, &peer_a, m, small), CONNECTION_HELD);
+    assert_int_equal(connections_held_bytes(c), n_text + 10);
+    assert_int_equal(connections_send_with(c, &peer_a, m, large), CONNECTION_SLOW);
+    json_t *end = message("error"); /* is told in its place; what was held before stays */
+    assert_int_equal(connections_end_slow(c, &peer_a, 0, end), CONNECTION_HELD);
+    w.error = 0;
+    connections_flush(c, on_gone, &w);
+    assert_int_equal(w.sent->len, 2);
+    assert_string_equal(w.sent->pdata[0], "{\"event\":\"frame\"}");
+    assert_string_equal(w.sent->pdata[1], "{\"event\":\"error\"}");
+    assert_int_equal(w.n_attached, 10);
+    assert_int_equal(connections_held_bytes(c), 0);
+    assert_int_equal(connections_send_with(c, &peer_a, m, large), CONNECTION_SENT);
+    assert_int_equal(w.n_attached, 310);
+    json_decref(m);
+    json_decref(end);
+    g_bytes_unref(small);
+    g_bytes_unref(large);
+    connections_destroy(&c);
+    g_ptr_array_unref(w.sent);
+}
+
 static void closing_messages_have_an_end_too(void **state)
 {
     (void)state;
@@ -192,6 +225,7 @@ int main(void)
         cmocka_unit_test(a_client_that_reads_gets_all_at_once),
         cmocka_unit_test(tokens_of_a_full_client_come_together),
         cmocka_unit_test(past_the_limit_the_answer_ends_and_the_end_still_fits),
+        cmocka_unit_test(a_second_frame_is_held_and_counted),
         cmocka_unit_test(closing_messages_have_an_end_too),
         cmocka_unit_test(gone_is_told_once),
         cmocka_unit_test(long_text_is_cut_between_characters),

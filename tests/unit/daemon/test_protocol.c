@@ -119,6 +119,21 @@ static const struct {
     {"{\"op\":\"ask\",\"question\":\"x\",\"history\":[{\"question\":\"a\",\"answer\":\"b\",\"c\":1}]}",
      PROTOCOL_BAD_FIELD, "exactly"},
     {"{\"op\":\"cancel\"}", PROTOCOL_BAD_FIELD, "id: want the id"},
+    {"{\"op\":\"frame\",\"t\":1795257088}", PROTOCOL_BAD_FIELD, "t: want a string, found a whole number"},
+    {"{\"op\":\"frame\",\"t\":\"noon\"}", PROTOCOL_BAD_FIELD,
+     "t: want a moment like 2026-11-21T10:31:28.500Z, found 'noon'"},
+    {"{\"op\":\"frame\",\"ago_s\":-1}", PROTOCOL_BAD_FIELD, "ago_s: want 0 to"},
+    {"{\"op\":\"frame\",\"ago_s\":\"1\"}", PROTOCOL_BAD_FIELD, "ago_s: want a number, found a string"},
+    {"{\"op\":\"frame\",\"ago_s\":1,\"segment\":4}", PROTOCOL_BAD_FIELD, "want one of them at most, found 2"},
+    {"{\"op\":\"frame\",\"segment\":-1}", PROTOCOL_BAD_FIELD, "segment: want 0 to"},
+    {"{\"op\":\"frame\",\"segment\":1,\"frame\":4}", PROTOCOL_BAD_FIELD, "frame: want 0 to 3, found 4"},
+    {"{\"op\":\"frame\",\"frame\":1}", PROTOCOL_BAD_FIELD, "frame: does not go without segment"},
+    {"{\"op\":\"frame\",\"max_width\":8}", PROTOCOL_BAD_FIELD, "max_width: want 16 to 16384, found 8"},
+    {"{\"op\":\"frame\",\"index\":1}", PROTOCOL_UNKNOWN_FIELD, "frame has no field 'index'"},
+    {"{\"op\":\"frames\"}", PROTOCOL_UNKNOWN_OP, "nearest is frame"},
+    {"{\"op\":\"pause\",\"what\":\"picture\"}", PROTOCOL_BAD_FIELD, "what: want video, audio or both, found 'picture'"},
+    {"{\"op\":\"pause\",\"what\":true}", PROTOCOL_BAD_FIELD, "what: want a string, found true"},
+    {"{\"op\":\"resume\",\"t\":\"x\"}", PROTOCOL_UNKNOWN_FIELD, "resume has no field 't'"},
 };
 
 static void bad_messages_get_code_and_sentence(void **state)
@@ -172,21 +187,6 @@ static void an_error_keeps_the_id(void **state)
     protocol_request_clear(&r);
 }
 
-static void passwords_are_hidden(void **state)
-{
-    (void)state;
-    static const char *const pairs[][2] = {{"rtsp://me:secret@10.0.0.7/x", "rtsp://***@10.0.0.7/x"},
-                                           {"rtsp://me:a@b@cam/x@y", "rtsp://***@cam/x@y"},
-                                           {"rtsp://cam/x@y", "rtsp://cam/x@y"},
-                                           {"file:/srv/a@b/c.mp4", "file:/srv/a@b/c.mp4"},
-                                           {"test:", "test:"}};
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        char *hidden = protocol_hide_password(pairs[i][0]);
-        assert_string_equal(hidden, pairs[i][1]);
-        free(hidden);
-    }
-}
-
 static void times_are_iso_with_milliseconds(void **state)
 {
     (void)state;
@@ -194,6 +194,48 @@ static void times_are_iso_with_milliseconds(void **state)
     assert_string_equal(json_string_value(time), "2026-11-21T10:31:28.123Z");
     json_decref(time);
     assert_true(json_is_null(protocol_time(0)));
+    int64_t wall_us = 0;
+    assert_true(protocol_parse_time("2026-11-21T10:31:28.123Z", &wall_us));
+    assert_true(wall_us == 1795257088123000);
+    assert_true(protocol_parse_time("2026-11-21T11:31:28.123+01:00", &wall_us));
+    assert_true(wall_us == 1795257088123000);
+    assert_false(protocol_parse_time("yesterday", &wall_us));
+    assert_false(protocol_parse_time("1969-12-31T00:00:00Z", &wall_us));
+}
+
+static void frame_and_pause_have_their_fields(void **state)
+{
+    (void)state;
+    protocol_request r;
+    protocol_error e;
+    const char *text = "{\"op\":\"frame\",\"camera\":\"door\",\"segment\":7,\"frame\":3,\"max_width\":320}";
+    assert_true(protocol_parse(&r, text, strlen(text), &limits, &e));
+    assert_int_equal(r.op, PROTOCOL_FRAME);
+    assert_string_equal(r.camera, "door");
+    assert_true(r.segment == 7 && r.frame == 3 && r.max_width == 320);
+    assert_true(r.wall_us == PROTOCOL_UNSET && isnan(r.ago_s));
+    protocol_request_clear(&r);
+    text = "{\"op\":\"frame\",\"t\":\"2026-11-21T10:31:28.500Z\"}";
+    assert_true(protocol_parse(&r, text, strlen(text), &limits, &e));
+    assert_true(r.wall_us == 1795257088500000 && r.segment == PROTOCOL_UNSET && r.frame == PROTOCOL_UNSET);
+    protocol_request_clear(&r);
+    text = "{\"op\":\"frame\",\"ago_s\":12.5}";
+    assert_true(protocol_parse(&r, text, strlen(text), &limits, &e));
+    assert_true(r.ago_s == 12.5);
+    protocol_request_clear(&r);
+    static const struct {
+        const char *text;
+        bool video, audio;
+    } pauses[] = {{"{\"op\":\"pause\"}", true, true},
+                  {"{\"op\":\"pause\",\"what\":\"both\"}", true, true},
+                  {"{\"op\":\"resume\",\"what\":\"video\"}", true, false},
+                  {"{\"op\":\"pause\",\"what\":\"audio\"}", false, true}};
+    for (size_t i = 0; i < sizeof pauses / sizeof *pauses; i++) {
+        assert_true(protocol_parse(&r, pauses[i].text, strlen(pauses[i].text), &limits, &e));
+        assert_int_equal(r.op, i == 2 ? PROTOCOL_RESUME : PROTOCOL_PAUSE);
+        assert_true(r.video == pauses[i].video && r.audio == pauses[i].audio);
+        protocol_request_clear(&r);
+    }
 }
 
 /* The first column of the table that follows `heading` and then `header` in the page; NULL-terminated, g_strfreev. */
@@ -253,8 +295,8 @@ int main(void)
         cmocka_unit_test(bad_messages_get_code_and_sentence),
         cmocka_unit_test(long_and_deep_messages_are_refused),
         cmocka_unit_test(an_error_keeps_the_id),
-        cmocka_unit_test(passwords_are_hidden),
         cmocka_unit_test(times_are_iso_with_milliseconds),
+        cmocka_unit_test(frame_and_pause_have_their_fields),
         cmocka_unit_test(the_page_has_the_codes_fields_and_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
