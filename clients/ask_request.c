@@ -46,7 +46,13 @@ json_t *ask_request_make(const ask_arguments *a, char *problem, size_t n_problem
     set_text(request, "op", a->op);
     json_object_set_new(request, "id", json_integer(1));
     set_text(request, "camera", a->camera);
-    if (strcmp(a->op, "ask") != 0)
+    set_text(request, "what", a->what);
+    set_text(request, "t", a->at);
+    if (a->ago_s >= 0)
+        json_object_set_new(request, "ago_s", json_real(a->ago_s));
+    if (a->frame && a->width > 0)
+        json_object_set_new(request, "max_width", json_integer(a->width));
+    if (strcmp(a->op, "ask") != 0 || !a->question) /* --frames alone asks nothing */
         return request;
     set_question(request, a);
     if (!json_object_get(request, "question")) {

@@ -1,14 +1,11 @@
-/* omnid_ask.c: asks the daemon one question and writes the answer as it comes. */
+/* omnid_ask.c: the command line of omnid-ask. */
 #include "ask.h"
 
 #include <argp.h>
-#include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <zmq.h>
 
 __attribute__((visibility("default"))) const char *argp_program_version = "omnid-ask " OMNID_VERSION;
@@ -26,6 +23,13 @@ enum {
     KEY_SOURCES,
     KEY_TIMELINE,
     KEY_FORGET,
+    KEY_PAUSE,
+    KEY_RESUME,
+    KEY_FRAME,
+    KEY_FRAMES,
+    KEY_AGO,
+    KEY_AT,
+    KEY_WIDTH,
     KEY_TIMINGS,
     KEY_MAX,
     KEY_STOP,
@@ -53,7 +57,19 @@ static const struct argp_option options[] = {
     {"status", KEY_STATUS, 0, 0, "Instead of asking: the daemon's state", 2},
     {"sources", KEY_SOURCES, 0, 0, "Instead of asking: its sources", 2},
     {"timeline", KEY_TIMELINE, 0, 0, "Instead of asking: what the camera's timeline holds", 2},
-    {"forget", KEY_FORGET, 0, 0, "Instead of asking: wipe the camera's timeline", 2},
+    {"forget", KEY_FORGET, 0, 0, "Instead of asking: wipe the camera's timeline and frames", 2},
+    {"pause", KEY_PAUSE, "WHAT", OPTION_ARG_OPTIONAL,
+     "Instead of asking: let go of the camera's picture, its sound or both (video, audio, both; default both)", 2},
+    {"resume", KEY_RESUME, "WHAT", OPTION_ARG_OPTIONAL, "Instead of asking: open them again", 2},
+    {"frames", KEY_FRAMES, "DIR", 0,
+     "Save what omnid saw as JPEG files in DIR: with a question the moments that its answer rests on, without one the "
+     "whole "
+     "window",
+     3},
+    {"frame", KEY_FRAME, "FILE", 0, "Instead of asking: save the newest frame as FILE; - is standard output", 3},
+    {"ago", KEY_AGO, "S", 0, "With --frame: the frame of so many seconds ago", 3},
+    {"at", KEY_AT, "TIME", 0, "With --frame: the frame of that moment, 2026-11-21T10:31:28Z", 3},
+    {"width", KEY_WIDTH, "PX", 0, "With --frame or --frames: scaled down to at most so many columns", 3},
     {0}};
 
 static double number_of(const char *text, double low, struct argp_state *state)
@@ -82,6 +98,24 @@ static void add_word(ask_arguments *a, const char *word)
         joined[n - 1] = ' ';
     strcpy(joined + n, word);
     a->question = joined;
+}
+
+/* Options that do not go with each other. */
+static void check_together(ask_arguments *a, struct argp_state *state)
+{
+    bool asks = strcmp(a->op, "ask") == 0;
+    if (asks && !a->question && !a->frames)
+        argp_error(state, "no question");
+    if (!asks && a->question)
+        argp_error(state, "--%s takes no question", a->op);
+    if (!asks && a->frames)
+        argp_error(state, "--frames does not go with --%s", a->op);
+    if ((a->ago_s >= 0 || a->at) && !a->frame)
+        argp_error(state, "--ago and --at go with --frame only");
+    if (a->ago_s >= 0 && a->at)
+        argp_error(state, "want one of --ago and --at, found both");
+    if (a->width > 0 && !a->frame && !a->frames)
+        argp_error(state, "--width goes with --frame and --frames only");
 }
 
 static error_t parse_option(int key, char *value, struct argp_state *state)
@@ -148,14 +182,32 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
     case KEY_FORGET:
         a->op = "forget";
         return 0;
+    case KEY_PAUSE:
+    case KEY_RESUME:
+        a->op = key == KEY_PAUSE ? "pause" : "resume";
+        a->what = value;
+        return 0;
+    case KEY_FRAMES:
+        a->frames = value;
+        return 0;
+    case KEY_FRAME:
+        a->op = "frame";
+        a->frame = value;
+        return 0;
+    case KEY_AGO:
+        a->ago_s = number_of(value, 0, state);
+        return 0;
+    case KEY_AT:
+        a->at = value;
+        return 0;
+    case KEY_WIDTH:
+        a->width = (long)number_of(value, 16, state);
+        return 0;
     case ARGP_KEY_ARG:
         add_word(a, value);
         return 0;
     case ARGP_KEY_END:
-        if (strcmp(a->op, "ask") == 0 && !a->question)
-            argp_error(state, "no question");
-        if (strcmp(a->op, "ask") != 0 && a->question)
-            argp_error(state, "--%s takes no question", a->op);
+        check_together(a, state);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -189,150 +241,19 @@ static bool read_standard_input(ask_arguments *a)
     return n > 0;
 }
 
-/* ------------------------------------------------------------------ the conversation */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_signal(int signal_number)
+/* The whole conversation: the question or op, then the files it leads to. */
+static int talk(const ask_arguments *a, void *socket, const json_t *request)
 {
-    (void)signal_number;
-    interrupted = 1;
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
-/* The next event; NULL: none came in time, or Ctrl-C. */
-static json_t *receive(void *socket, double timeout_s)
-{
-    double until = seconds_now() + timeout_s;
-    while (!interrupted) {
-        zmq_pollitem_t item = {socket, 0, ZMQ_POLLIN, 0};
-        double left = until - seconds_now();
-        if (left <= 0)
-            return NULL;
-        if (zmq_poll(&item, 1, left > 1 ? 1000 : (long)(left * 1000) + 1) <= 0)
-            continue;
-        zmq_msg_t message;
-        zmq_msg_init(&message);
-        json_t *event = NULL;
-        if (zmq_msg_recv(&message, socket, ZMQ_DONTWAIT) >= 0)
-            event = json_loadb(zmq_msg_data(&message), zmq_msg_size(&message), 0, NULL);
-        zmq_msg_close(&message);
-        if (event)
-            return event;
-    }
-    return NULL;
-}
-
-static const char *text_of(const json_t *object, const char *name)
-{
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
-static double number(const json_t *object, const char *name)
-{
-    return json_number_value(json_object_get(object, name));
-}
-
-static void print_timings(const json_t *done)
-{
-    const json_t *t = json_object_get(done, "timings");
-    size_t i;
-    json_t *moment;
-    fprintf(stderr,
-            "first token %.1f ms, whole answer %.1f ms, %.0f tokens (%.1f a second), mode %s, retention %.1f %%\n",
-            number(t, "ttft_ms"), number(t, "total_ms"), number(done, "tokens"), number(t, "decode_tokens_s"),
-            text_of(done, "mode"), 100 * number(done, "retention"));
-    json_array_foreach(json_object_get(done, "evidence"), i, moment)
-    {
-        if (json_is_null(json_object_get(moment, "t0")))
-            fprintf(stderr, "evidence: segment %.0f", number(moment, "segment"));
-        else
-            fprintf(stderr, "evidence: %s to %s (%.0f s ago)", text_of(moment, "t0"), text_of(moment, "t1"),
-                    number(moment, "ago_s"));
-        fprintf(stderr, ", weight %.2f, %.0f %% of it sound\n", number(moment, "weight"),
-                100 * number(moment, "audio_share"));
-    }
-}
-
-static void print_choices(const json_t *done)
-{
-    size_t i;
-    json_t *choice;
-    json_array_foreach(json_object_get(done, "choices"), i, choice)
-        printf("%c %5.1f %%  %s\n", (double)i == number(done, "best") ? '*' : ' ', 100 * number(choice, "share"),
-               text_of(choice, "text"));
-}
-
-static void print_event(const ask_arguments *a, const json_t *event, bool streamed)
-{
-    if (a->json) {
-        json_dumpf(event, stdout, JSON_COMPACT | JSON_REAL_PRECISION(10));
-        putchar('\n');
-    } else if (strcmp(text_of(event, "event"), "token") == 0) {
-        fputs(text_of(event, "text"), stdout);
-    } else if (strcmp(text_of(event, "event"), "error") == 0) {
-        fprintf(stderr, "%somnid-ask: %s (%s)\n", streamed ? "\n" : "", text_of(event, "message"),
-                text_of(event, "code"));
-    } else if (strcmp(text_of(event, "event"), "done") == 0) {
-        if (json_object_get(event, "choices"))
-            print_choices(event);
-        else
-            printf("%s\n", streamed ? "" : text_of(event, "text"));
-    } else {
-        json_dumpf(event, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(10));
-        putchar('\n');
-    }
-    fflush(stdout);
-}
-
-/* Ctrl-C: the daemon need not go on. */
-static int cancel(void *socket)
-{
-    interrupted = 0;
-    zmq_send(socket, "{\"op\":\"cancel\",\"id\":1}", 22, ZMQ_DONTWAIT);
-    for (double until = seconds_now() + 1; seconds_now() < until && !interrupted;) {
-        json_t *event = receive(socket, until - seconds_now());
-        bool over =
-            !event || strcmp(text_of(event, "event"), "error") == 0 || strcmp(text_of(event, "event"), "done") == 0;
-        json_decref(event);
-        if (over)
-            break;
-    }
-    fputs("\nomnid-ask: cancelled\n", stderr);
-    return ASK_INTERRUPTED;
-}
-
-static int converse(const ask_arguments *a, void *socket, const json_t *request)
-{
-    bool streamed = false;
-    char *text = json_dumps(request, JSON_COMPACT);
-    int sent = text ? zmq_send(socket, text, strlen(text), 0) : -1;
-    free(text);
-    while (sent >= 0) {
-        json_t *event = receive(socket, a->timeout_s);
-        if (!event)
-            break;
-        const char *name = text_of(event, "event");
-        bool token = strcmp(name, "token") == 0, error = strcmp(name, "error") == 0;
-        print_event(a, event, streamed);
-        if (a->timings && strcmp(name, "done") == 0)
-            print_timings(event);
-        streamed = streamed || token;
-        json_decref(event);
-        if (!token)
-            return error ? ASK_ERROR : ASK_OK;
-    }
-    if (interrupted)
-        return cancel(socket);
-    fprintf(stderr, "omnid-ask: the daemon said nothing for %g s (--timeout)\n", a->timeout_s);
-    return ASK_TIMEOUT;
+    json_t *last = NULL;
+    if (a->frame)
+        return ask_frames_one(a, socket, request);
+    if (!a->question && a->frames)
+        return ask_frames_window(a, socket);
+    int code = ask_talk(a, socket, request, &last);
+    if (code == ASK_OK && a->frames)
+        code = ask_frames_evidence(a, socket, last);
+    json_decref(last);
+    return code;
 }
 
 static int run(const ask_arguments *a)
@@ -346,14 +267,12 @@ static int run(const ask_arguments *a)
     int code = ask_socket_find(a->socket, path, sizeof path);
     if (code == ASK_OK) {
         int zero = 0;
-        struct sigaction action = {.sa_handler = on_signal}; /* no SA_RESTART: the poll must return */
         void *context = zmq_ctx_new(), *socket = context ? zmq_socket(context, ZMQ_DEALER) : NULL;
         snprintf(address, sizeof address, "ipc://%s", path);
-        sigaction(SIGINT, &action, NULL);
-        sigaction(SIGTERM, &action, NULL);
+        ask_talk_catch_signals();
         if (socket && zmq_setsockopt(socket, ZMQ_LINGER, &zero, sizeof zero) == 0 &&
             zmq_connect(socket, address) == 0) {
-            code = converse(a, socket, request);
+            code = talk(a, socket, request);
         } else {
             fprintf(stderr, "omnid-ask: %s: %s\n", path, zmq_strerror(zmq_errno()));
             code = ASK_NO_DAEMON;
@@ -369,7 +288,7 @@ static int run(const ask_arguments *a)
 
 int main(int argc, char **argv)
 {
-    ask_arguments a = {.op = "ask", .timeout_s = 30, .temperature = -1, .max_tokens = -1, .seed = -1};
+    ask_arguments a = {.op = "ask", .timeout_s = 30, .temperature = -1, .max_tokens = -1, .seed = -1, .ago_s = -1};
     const struct argp argp = {
         options,
         parse_option,

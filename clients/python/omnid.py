@@ -52,6 +52,7 @@ class Client:
         self.timeout = timeout
         self.result = None
         self._next_id = 0
+        self._second = b""
         check(os.path.join(self.folder, "ask.sock"))
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.DEALER)
@@ -105,8 +106,22 @@ class Client:
     def forget(self, camera=None):
         return self._receive(self._send(op="forget", **({"camera": camera} if camera else {})))
 
+    def frame(self, **fields):
+        """What the camera saw, as (event, JPEG bytes); fields: camera, and t, ago_s or segment (with frame), max_width.
+
+        Without t, ago_s or segment: the newest frame. Error `not_there`: none is kept of that moment."""
+        event = self._receive(self._send(op="frame", **fields))
+        return event, self._second
+
+    def pause(self, camera=None, what="both"):
+        """Lets go of picture ("video"), sound ("audio") or both; the event has the new states."""
+        return self._receive(self._send(op="pause", what=what, **({"camera": camera} if camera else {})))
+
+    def resume(self, camera=None, what="both"):
+        return self._receive(self._send(op="resume", what=what, **({"camera": camera} if camera else {})))
+
     def events(self, topic=""):
-        """Yields news for ever: segments, answers, sources, health. topic: "", "segment/", "segment/door", …"""
+        """Yields news for ever: segments, answers, sources, gaps, health. topic: "", "segment/", "segment/door", …"""
         news = self._context.socket(zmq.SUB)
         news.connect("ipc://" + os.path.join(self.folder, "events.sock"))
         news.subscribe(topic)
@@ -127,9 +142,11 @@ class Client:
         while True:
             if not self._socket.poll(int(self.timeout * 1000)):
                 raise TimeoutError(f"the daemon said nothing for {self.timeout:g} s")
-            event = json.loads(self._socket.recv())
+            body, *rest = self._socket.recv_multipart()
+            event = json.loads(body)
             if event.get("id") != number:
                 continue
             if event["event"] == "error":
                 raise Error(event["code"], event["message"])
+            self._second = rest[0] if rest else b""  # only the reply of frame has a second frame
             return event

@@ -1,6 +1,7 @@
 /* test_ask.c: omnid-ask at the command line, with a daemon and without. */
 #include "harness.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -58,7 +59,7 @@ static void expect(const char *arguments, int code, const char *words)
 /* The arguments behind --socket of the daemon. */
 static void expect_asked(const char *arguments, int code, const char *words)
 {
-    char all[512];
+    char all[768];
     snprintf(all, sizeof all, "--socket %s %s", daemon_one.ask, arguments);
     expect(all, code, words);
 }
@@ -84,6 +85,101 @@ static void answers_come_as_text_or_json(void **state)
     expect_asked("--timeline", 0, "\"segments\"");
     expect_asked("--forget --json", 0, "\"event\":\"forget\"");
     process_wait_segments(&daemon_one, NULL, 1);
+}
+
+/* Files in the folder whose names have the part; *first (may be NULL) gets the path of the first of them. */
+static int count_files(const char *folder, const char *part, char *first, size_t n_first)
+{
+    struct dirent **names;
+    int n = scandir(folder, &names, NULL, alphasort), n_found = 0;
+    assert_true(n >= 0);
+    for (int i = 0; i < n; i++) {
+        if (strstr(names[i]->d_name, part) && n_found++ == 0 && first)
+            snprintf(first, n_first, "%s/%s", folder, names[i]->d_name);
+        free(names[i]);
+    }
+    free(names);
+    return n_found;
+}
+
+static void write_text(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* The first bytes of a file as "ff d8 …", and the comment in it. */
+static void assert_our_jpeg(const char *path)
+{
+    char start[256] = "";
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t n = fread(start, 1, sizeof start, file);
+    fclose(file);
+    assert_memory_equal(start, "\xff\xd8\xff", 3);
+    assert_non_null(memmem(start, n, "omnid: camera x, segment ", strlen("omnid: camera x, segment ")));
+}
+
+static void frames_are_saved_as_files(void **state)
+{
+    (void)state;
+    char all[512], folder[128], first[512], path[160];
+    snprintf(folder, sizeof folder, "%s/seen", daemon_one.folder);
+    snprintf(all, sizeof all, "--frames %s", folder);
+    process_wait_segments(&daemon_one, NULL, 2);
+    expect_asked(all, 0, "-x-s0");
+    int n = count_files(folder, ".jpg", first, sizeof first);
+    assert_true(n >= 8); /* two whole segments and what there is of the open one */
+    assert_int_equal(count_files(folder, ".part", NULL, 0), 0);
+    assert_our_jpeg(first);
+    expect_asked(all, 0, first); /* its own files may be written again */
+    write_text(first, "a letter to my aunt");
+    expect_asked(all, 1, "was not made by omnid-ask: not overwritten");
+    snprintf(all, sizeof all, "--frames %s/asked --width 16 --max-tokens 3 What is it", daemon_one.folder);
+    expect_asked(all, 0, "/asked/20");
+    snprintf(path, sizeof path, "%s/asked", daemon_one.folder);
+    assert_true(count_files(path, ".jpg", first, sizeof first) >= 1);
+    assert_our_jpeg(first);
+    snprintf(all, sizeof all, "--frames %s/x.conf --max-tokens 3 What", daemon_one.folder);
+    snprintf(path, sizeof path, "%s/x.conf", daemon_one.folder);
+    write_text(path, "");
+    expect_asked(all, 1, "cannot make the folder");
+}
+
+static void one_frame_is_a_file_or_standard_output(void **state)
+{
+    (void)state;
+    char all[512], path[128];
+    snprintf(path, sizeof path, "%s/one.jpg", daemon_one.folder);
+    snprintf(all, sizeof all, "--frame %s", path);
+    expect_asked(all, 0, "one.jpg");
+    assert_our_jpeg(path);
+    expect_asked(all, 0, "one.jpg"); /* our own: written again */
+    snprintf(all, sizeof all, "--frame %s --ago 1 --json", path);
+    expect_asked(all, 0, "\"event\":\"frame\"");
+    assert_non_null(strstr(out, "one.jpg"));
+    write_text(path, "somebody's");
+    expect_asked(all, 1, "not overwritten");
+    snprintf(all, sizeof all, "--frame %s/no/one.jpg", daemon_one.folder);
+    expect_asked(all, 1, "No such file or directory");
+    expect_asked("--frame - | od -An -tx1 -N3", 0, " ff d8 ff");
+    expect_asked("--frame - --at 2020-01-01T00:00:00Z", 1, "there are");
+    expect_asked("--frame - --at noon", 1, "t: want a moment");
+}
+
+static void streams_are_paused_and_resumed(void **state)
+{
+    (void)state;
+    client c;
+    client_open(&c, &daemon_one, ZMQ_DEALER);
+    expect_asked("--pause=video", 0, "\"video\": \"paused\"");
+    json_decref(client_wait_text(&c, "{\"op\":\"status\"}", "cameras.0.video.state", "paused"));
+    expect_asked("--pause=smell", 1, "want video, audio or both");
+    expect_asked("--resume", 0, "\"event\": \"resume\"");
+    json_decref(client_wait_text(&c, "{\"op\":\"status\"}", "cameras.0.video.state", "running"));
+    client_close(&c);
 }
 
 static void the_question_may_come_from_standard_input(void **state)
@@ -131,6 +227,12 @@ static void usage_is_exit_2(void **state)
     expect("--frobnicate what", 2, "frobnicate");
     expect("--timeout soon what", 2, "found 'soon'");
     expect("--status what", 2, "takes no question");
+    expect("--pause what", 2, "takes no question");
+    expect("--frame x what", 2, "takes no question");
+    expect("--frames x --status", 2, "--frames does not go with --status");
+    expect("--ago 3 what", 2, "go with --frame only");
+    expect("--frame x --ago 3 --at y", 2, "want one of --ago and --at");
+    expect("--width 100 what", 2, "--width goes with");
     expect("--help", 0, "--choice");
     expect("--version", 0, "omnid-ask 0.");
 }
@@ -238,6 +340,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(answers_come_as_text_or_json),
+        cmocka_unit_test(frames_are_saved_as_files),
+        cmocka_unit_test(one_frame_is_a_file_or_standard_output),
+        cmocka_unit_test(streams_are_paused_and_resumed),
         cmocka_unit_test(the_question_may_come_from_standard_input),
         cmocka_unit_test(history_is_a_file),
         cmocka_unit_test(errors_of_the_daemon_are_exit_1),

@@ -55,6 +55,18 @@ except omnid.Error as error:
 assert client.sources()["schemes"]
 event = next(client.events("segment/"))
 assert event["event"] == "segment" and event["camera"] == "x"
+event, jpeg = client.frame()
+assert jpeg[:2] == b"\xff\xd8" and len(jpeg) == event["bytes"] and (event["width"], event["height"]) == (56, 56)
+again, same = client.frame(segment=event["segment"], frame=event["frame"])
+assert again["segment"] == event["segment"] and same[:2] == b"\xff\xd8"
+try:
+    client.frame(t="2001-01-01T00:00:00Z")
+    raise SystemExit("a frame of long ago")
+except omnid.Error as error:
+    assert error.code == "not_there", error
+assert client.pause(what="video")["video"] == "paused"
+assert client.answer("What is it?", max_tokens=2, now=False)["event"] == "done"
+assert client.resume()["audio"] == "running"
 assert client.forget()["event"] == "forget"
 client.close()
 try:
