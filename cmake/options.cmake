@@ -1,7 +1,8 @@
 # omnid_options: the compile options every target of the project shares.
 add_library(omnid_options INTERFACE)
 target_compile_definitions(omnid_options INTERFACE _GNU_SOURCE OMNID_VERSION="${PROJECT_VERSION}")
-target_compile_options(omnid_options INTERFACE -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+target_compile_options(omnid_options INTERFACE -Wall -Wextra -Wshadow -Wvla
+                                               $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
                                                -Wpointer-arith -Wno-missing-field-initializers -fno-math-errno)
 target_include_directories(omnid_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(OMNID_WERROR)

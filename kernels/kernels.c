@@ -1,8 +1,8 @@
-/* kernels.c: views of tensors, the status of a stream, the list of backends. */
-#include "kernels/backends.h"
+/* kernels.c: views of tensors, the status of a stream. */
+#include "kernels/kernels.h"
 
+#include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 size_t kernels_dtype_size(kernels_dtype dtype)
 {
@@ -63,42 +63,4 @@ omnid_status kernels_stream_status(kernels_stream *s, omnid_error *err)
     s->error.status = OMNID_OK;
     s->error.text[0] = '\0';
     return status;
-}
-
-/* Fastest first: "auto" is the first. */
-static const kernels_ops *const backends[] = {
-#ifdef OMNID_HAVE_CPU
-    &cpu_ops,
-#endif
-    &reference_ops,
-};
-
-static const char *const backend_names[] = {
-#ifdef OMNID_HAVE_CPU
-    "cpu",
-#endif
-    "reference",
-    NULL,
-};
-
-const char *const *kernels_names(void)
-{
-    return backend_names;
-}
-
-omnid_status kernels_find(const kernels_ops **out, const char *name, omnid_error *err)
-{
-    *out = NULL;
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
-        if (strcmp(name, "auto") == 0 || strcmp(name, backends[i]->name) == 0) {
-            *out = backends[i];
-            return OMNID_OK;
-        }
-    return omnid_fail(err, OMNID_NOT_FOUND, "no backend named '%s': want auto%s or reference", name,
-#ifdef OMNID_HAVE_CPU
-                      ", cpu"
-#else
-                      ""
-#endif
-    );
 }

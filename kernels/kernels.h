@@ -105,10 +105,10 @@ typedef struct {
     const tensor *q;     /* dtype [n_classes * max_rows][n_heads * head_dim]: class c's rows start at c * max_rows */
     int64_t max_rows;    /* rows a class has room for in q */
     kernels_dtype dtype; /* of k and v in every page */
-    const kernels_page *prefix;
-    const kernels_page *pages; /* page table of this layer, in the backend's memory */
-    const kernels_key *keys;   /* key list of this layer, in the backend's memory, in stream order */
-    const kernels_page *own;
+    const kernels_page *prefix; /* host memory, read during the call; NULL = none */
+    const kernels_page *pages;  /* page table of this layer, in the backend's memory */
+    const kernels_key *keys;    /* key list of this layer, in the backend's memory, in stream order */
+    const kernels_page *own;    /* host memory, read during the call; NULL = none */
 } kernels_attention;
 
 typedef enum { KERNELS_PLAIN_F32, KERNELS_PLAIN_BF16 } kernels_precision; /* activations and packed weights */
@@ -133,8 +133,9 @@ typedef struct kernels_ops {
     void (*free)(kernels_backend *b, void *data);
     omnid_status (*stream_open)(kernels_backend *b, kernels_stream **out, omnid_error *err);
     void (*stream_close)(kernels_stream **s);
-    void (*upload)(kernels_stream *s, void *to, const void *from_host, size_t size);
-    void (*download)(kernels_stream *s, void *to_host, const void *from, size_t size); /* waits */
+    void (*upload)(kernels_stream *s, void *to, const void *from_host, size_t size); /* from_host is free after it */
+    /* Waits for all work of the stream, of size 0 too; what a device found wrong is a failure of the stream after it. */
+    void (*download)(kernels_stream *s, void *to_host, const void *from, size_t size);
 
     /* Packs n_parts blocks of rows, one below the other, into one weight [Σ n][k]; reads the parts during the call only. */
     omnid_status (*pack)(kernels_backend *b, kernels_weight **out, const kernels_part *parts, int n_parts, int64_t k,
@@ -225,12 +226,13 @@ struct kernels_stream {
 /* Keeps the first failure of a stream. */
 void kernels_stream_fail(kernels_stream *s, omnid_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* The first failure since the last call, and forgets it. */
+/* The first failure since the last call, and forgets it. Does not wait: a device may still find one in work under way. */
 omnid_status kernels_stream_status(kernels_stream *s, omnid_error *err);
 
-/* The table of a backend by name ("cpu", "reference", "cuda") or "auto" (the fastest there is). */
+/* The table of a backend by name ("cpu", "reference", "cuda") or "auto": cuda where its plugin and a device can be used,
+ * else the fastest that is linked in; the log says why. */
 omnid_status kernels_find(const kernels_ops **out, const char *name, omnid_error *err);
-/* Names that kernels_find knows, NULL at the end. */
+/* Names of the backends that are linked in, fastest first, NULL at the end. */
 const char *const *kernels_names(void);
 
 #endif

@@ -13,7 +13,7 @@ build_set=(cmake ninja-build gcc libc6-dev pkg-config git ca-certificates
     libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libglib2.0-dev libzmq3-dev libcmocka-dev
     libv4l-dev portaudio19-dev libsamplerate0-dev libturbojpeg0-dev libjpeg-dev libcurl4-openssl-dev libsystemd-dev)
 demo_set=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav jq)
-test_set=(clang clang-format shellcheck ccache python3 python3-zmq gstreamer1.0-tools
+test_set=(g++ clang clang-format shellcheck ccache python3 python3-zmq gstreamer1.0-tools
     libgstrtspserver-1.0-dev libasound2-dev v4l-utils alsa-utils systemd)
 
 usage() {

@@ -32,11 +32,12 @@ typedef struct {
     int n_scored;
 } attention_case;
 
-/* What a backend sees; the structs lie in its memory. */
+/* What a backend sees. `a` points into the struct itself: it stays where case_up filled it. */
 typedef struct {
     kernels_attention a;
     tensor q;
     kernels_key *scored;
+    kernels_page host[2]; /* prefix, own: read from host memory */
 } case_on;
 
 static inline void case_fill_row(attention_case *c, int page, int row)
@@ -127,7 +128,7 @@ static inline void case_free(attention_case *c)
     free(c);
 }
 
-static inline case_on case_up(test_rig *rig, const attention_case *c)
+static inline void case_up(case_on *on, test_rig *rig, const attention_case *c)
 {
     const case_shape *s = &c->shape;
     kernels_page pages[CASE_MAX_PAGES + 2];
@@ -144,21 +145,20 @@ static inline case_on case_up(test_rig *rig, const attention_case *c)
                              .own_first = s->own_first,
                              .n_score = c->n_scored,
                              .first_score_row = s->first_score_row};
-    case_on on = {.q = test_up(rig, &c->q)};
+    *on = (case_on){.q = test_up(rig, &c->q), .host = {pages[s->n_pages], pages[s->n_pages + 1]}};
     kernels_page *table = test_put(rig, pages, sizeof pages);
-    on.scored = test_put(rig, c->scored, (size_t)(c->n_scored + 1) * sizeof *c->scored);
-    on.a = (kernels_attention){.counts = test_put(rig, &counts, sizeof counts),
-                               .n_heads = s->n_heads,
-                               .n_kv_heads = s->n_kv_heads,
-                               .head_dim = s->head_dim,
-                               .n_classes = s->n_classes,
-                               .max_rows = s->n_rows + 2,
-                               .dtype = s->dtype,
-                               .prefix = table + s->n_pages,
-                               .pages = table,
-                               .keys = test_put(rig, c->keys, (size_t)(s->n_keys + 1) * sizeof *c->keys),
-                               .own = table + s->n_pages + 1};
-    return on;
+    on->scored = test_put(rig, c->scored, (size_t)(c->n_scored + 1) * sizeof *c->scored);
+    on->a = (kernels_attention){.counts = test_put(rig, &counts, sizeof counts),
+                                .n_heads = s->n_heads,
+                                .n_kv_heads = s->n_kv_heads,
+                                .head_dim = s->head_dim,
+                                .n_classes = s->n_classes,
+                                .max_rows = s->n_rows + 2,
+                                .dtype = s->dtype,
+                                .prefix = &on->host[0],
+                                .pages = table,
+                                .keys = test_put(rig, c->keys, (size_t)(s->n_keys + 1) * sizeof *c->keys),
+                                .own = &on->host[1]};
 }
 
 #endif

@@ -2,6 +2,7 @@
 #include "tests/unit/kernels/kernels_test.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,6 +45,24 @@ float test_random_normal(void)
 }
 
 /* ---- rig ---- */
+
+const char *const *test_backends(void)
+{
+    static const char *one[2];
+    const kernels_ops *ops;
+    omnid_error err = {0};
+    one[0] = getenv("OMNID_TEST_BACKEND");
+    if (!one[0])
+        return kernels_names();
+    omnid_status status = kernels_find(&ops, one[0], &err);
+    if (status == OMNID_UNSUPPORTED) {
+        printf("skipped: no GPU: %s\n", err.text);
+        exit(77);
+    }
+    if (status != OMNID_OK)
+        fail_msg("%s", err.text);
+    return one;
+}
 
 test_rig test_open(const char *name)
 {
@@ -91,6 +110,7 @@ void test_get(test_rig *rig, void *data, const void *from, size_t size)
 void test_assert_ok(test_rig *rig)
 {
     omnid_error err = {0};
+    rig->ops->download(rig->stream, NULL, NULL, 0);
     if (kernels_stream_status(rig->stream, &err) != OMNID_OK)
         fail_msg("%s: %s: %s", rig->ops->name, omnid_status_name(err.status), err.text);
 }
@@ -98,6 +118,7 @@ void test_assert_ok(test_rig *rig)
 void test_assert_failed(test_rig *rig, omnid_status status)
 {
     omnid_error err = {0};
+    rig->ops->download(rig->stream, NULL, NULL, 0);
     assert_int_equal(kernels_stream_status(rig->stream, &err), status);
     assert_int_equal(err.status, status);
     assert_true(strlen(err.text) > 10);

@@ -36,12 +36,15 @@ typedef struct {
 } test_rig;
 
 test_rig test_open(const char *name);
+/* Names of the backends to test, NULL at the end: the one OMNID_TEST_BACKEND names, else all that are linked in. When that
+ * one cannot be used here the program says so and ends with 77, which ctest counts as skipped. */
+const char *const *test_backends(void);
 void test_close(test_rig *rig);
 void test_free_memory(test_rig *rig);
 /* Runs the block once with every backend there is, the reference (against itself: poison still counts) among them.
  * Leave the block by its end or by continue. */
 #define TEST_EACH_BACKEND(rig)                                                                                         \
-    for (const char *const *test_name = kernels_names(); *test_name; test_name++)                                      \
+    for (const char *const *test_name = test_backends(); *test_name; test_name++)                                      \
         for (test_rig rig = test_open(*test_name); rig.ops; test_close(&rig))
 
 /* Host bytes in the backend's memory, freed with the rig. */

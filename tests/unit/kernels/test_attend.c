@@ -21,7 +21,8 @@ static void result_free(result *r)
 
 static void run(test_rig *rig, result *r, const attention_case *c, bool with_lse)
 {
-    case_on on = case_up(rig, c);
+    case_on on;
+    case_up(&on, rig, c);
     on.a.q = &on.q;
     tensor out = test_up(rig, &r->out), lse = test_up(rig, &r->lse);
     rig->ops->attend(rig->stream, &out, with_lse ? &lse : NULL, &on.a);

@@ -1,6 +1,8 @@
 /* test_backend.c: what is not an op: views of tensors, types, the list of backends, memory, the status of a stream. */
 #include "tests/unit/kernels/kernels_test.h"
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void test_dtypes(void **state)
@@ -42,16 +44,36 @@ static void test_find(void **state)
     (void)state;
     const kernels_ops *ops = NULL;
     omnid_error err = {0};
-    for (const char *const *name = kernels_names(); *name; name++) {
+    for (const char *const *name = test_backends(); *name; name++) {
         assert_int_equal(kernels_find(&ops, *name, &err), OMNID_OK);
         assert_string_equal(ops->name, *name);
     }
-    assert_int_equal(kernels_find(&ops, "auto", &err), OMNID_OK);
-    assert_string_equal(ops->name, kernels_names()[0]);
     assert_int_equal(kernels_find(&ops, "abacus", &err), OMNID_NOT_FOUND);
     assert_null(ops);
     assert_non_null(strstr(err.text, "abacus"));
     assert_non_null(strstr(err.text, "reference"));
+}
+
+/* cuda without its plugin: a sentence that names the folder; auto: the fastest that is linked in. */
+static void test_no_plugin(void **state)
+{
+    (void)state;
+    const kernels_ops *ops = NULL;
+    omnid_error err = {0};
+    char before[4096];
+    const char *plugins = getenv("OMNID_PLUGINS");
+    snprintf(before, sizeof before, "%s", plugins ? plugins : "");
+    setenv("OMNID_PLUGINS", "/nowhere", 1);
+    assert_int_equal(kernels_find(&ops, "cuda", &err), OMNID_NOT_FOUND);
+    assert_null(ops);
+    assert_non_null(strstr(err.text, "libomnid-cuda.so"));
+    assert_non_null(strstr(err.text, "/nowhere"));
+    assert_int_equal(kernels_find(&ops, "auto", &err), OMNID_OK);
+    assert_string_equal(ops->name, kernels_names()[0]);
+    if (plugins)
+        setenv("OMNID_PLUGINS", before, 1);
+    else
+        unsetenv("OMNID_PLUGINS");
 }
 
 /* Every entry that is not of replay is there. */
@@ -70,7 +92,7 @@ static void test_tables_are_complete(void **state)
 static void test_open_and_memory(void **state)
 {
     (void)state;
-    for (const char *const *name = kernels_names(); *name; name++) {
+    for (const char *const *name = test_backends(); *name; name++) {
         const kernels_ops *ops;
         kernels_backend *backend;
         omnid_error err = {0};
@@ -148,6 +170,7 @@ int main(void)
         cmocka_unit_test(test_dtypes),
         cmocka_unit_test(test_views),
         cmocka_unit_test(test_find),
+        cmocka_unit_test(test_no_plugin),
         cmocka_unit_test(test_tables_are_complete),
         cmocka_unit_test(test_open_and_memory),
         cmocka_unit_test(test_copies),

@@ -3,7 +3,8 @@
 
 static void run(test_rig *rig, test_image *S, test_image *lse, const attention_case *c)
 {
-    case_on on = case_up(rig, c);
+    case_on on;
+    case_up(&on, rig, c);
     on.a.q = &on.q;
     int64_t width = (int64_t)c->shape.n_heads * c->shape.head_dim;
     test_image out = test_image_new(KERNELS_F32, c->shape.n_rows, width, 0);

@@ -1,0 +1,153 @@
+/* cuda.c: the cuda backend: finding a device, its memory, the table of ops, the plugin's entry. */
+#include "kernels/cuda/cuda.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kernels/plugin.h"
+
+enum { CUDA_OLDEST_ARCH = 80 }; /* bf16 products, asynchronous copies into shared memory */
+
+omnid_status cuda_failed(omnid_error *err, cudaError_t error, const char *what)
+{
+    cudaGetLastError();
+    return omnid_fail(err, error == cudaErrorMemoryAllocation ? OMNID_NOMEM : OMNID_DEVICE, "cuda backend: %s: %s",
+                      what, cudaGetErrorString(error));
+}
+
+/* Why cudaGetDeviceCount failed: CUDA's own sentence tells a missing driver from an old one by the same words. */
+static omnid_status no_device(omnid_error *err, cudaError_t error)
+{
+    int driver = 0, runtime = 0;
+    cudaGetLastError();
+    cudaDriverGetVersion(&driver);
+    cudaRuntimeGetVersion(&runtime);
+    void *library = dlopen("libcuda.so.1", RTLD_LAZY);
+    if (library)
+        dlclose(library);
+    if (!library || (error == cudaErrorInsufficientDriver && driver == 0))
+        return omnid_fail(
+            err, OMNID_UNSUPPORTED,
+            "backend cuda: there is no NVIDIA driver (libcuda.so.1): install one, or choose another backend");
+    if (error == cudaErrorInsufficientDriver)
+        return omnid_fail(
+            err, OMNID_UNSUPPORTED,
+            "backend cuda: the NVIDIA driver knows CUDA up to %d.%d, this plugin needs %d.%d: install a newer "
+            "driver, or a plugin built with an older CUDA",
+            driver / 1000, driver % 1000 / 10, runtime / 1000, runtime % 1000 / 10);
+    if (error == cudaSuccess || error == cudaErrorNoDevice)
+        return omnid_fail(err, OMNID_UNSUPPORTED,
+                          "backend cuda: the NVIDIA driver sees no GPU (CUDA_VISIBLE_DEVICES may hide it)");
+    return omnid_fail(err, OMNID_DEVICE, "backend cuda: %s", cudaGetErrorString(error));
+}
+
+/* The first device CUDA lists; which one that is, CUDA_VISIBLE_DEVICES says. */
+static omnid_status find_device(kernels_backend *b, omnid_error *err)
+{
+    struct cudaDeviceProp properties;
+    int n = 0;
+    cudaError_t error = cudaGetDeviceCount(&n);
+    if (error != cudaSuccess || n == 0)
+        return no_device(err, error);
+    error = cudaGetDeviceProperties(&properties, b->device);
+    if (error != cudaSuccess)
+        return cuda_failed(err, error, "asking for the device's properties");
+    snprintf(b->name, sizeof b->name, "%s", properties.name);
+    b->arch = 10 * properties.major + properties.minor;
+    b->n_sms = properties.multiProcessorCount;
+    b->shared_max = properties.sharedMemPerBlockOptin;
+    if (b->arch < CUDA_OLDEST_ARCH)
+        return omnid_fail(err, OMNID_UNSUPPORTED, "backend cuda: %s has compute capability %d.%d, want 8.0 or more",
+                          b->name, properties.major, properties.minor);
+    return OMNID_OK;
+}
+
+static omnid_status cuda_usable(omnid_error *err)
+{
+    kernels_backend b = {0};
+    return find_device(&b, err);
+}
+
+static void cuda_close(kernels_backend **backend)
+{
+    kernels_backend *b = *backend;
+    if (!b)
+        return;
+    if (b->loader) {
+        kernels_stream *loader = &b->loader->base;
+        cuda_stream_close(&loader);
+    }
+    cuda_blas_close(b);
+    free(b);
+    *backend = NULL;
+}
+
+static omnid_status cuda_open(kernels_backend **out, int n_threads, omnid_error *err)
+{
+    *out = NULL;
+    if (n_threads < 0)
+        return omnid_fail(err, OMNID_ARGUMENT, "cuda backend: threads is %d, want 0 (all) or more", n_threads);
+    kernels_backend *b = calloc(1, sizeof *b);
+    if (!b)
+        return omnid_fail(err, OMNID_NOMEM, "cuda backend: no memory for %zu bytes", sizeof *b);
+    omnid_status status = find_device(b, err);
+    if (status == OMNID_OK)
+        status = cuda_blas_open(b, err);
+    if (status == OMNID_OK)
+        status = cuda_stream_create(b, &b->loader, err);
+    if (status != OMNID_OK)
+        cuda_close(&b);
+    *out = b;
+    return status;
+}
+
+static kernels_precision cuda_native_precision(kernels_backend *b)
+{
+    (void)b;
+    return KERNELS_PLAIN_BF16;
+}
+
+void *cuda_alloc(kernels_backend *b, size_t size)
+{
+    (void)b;
+    void *data = NULL;
+    if (cudaMalloc(&data, size ? size : 1) == cudaSuccess)
+        return data;
+    cudaGetLastError();
+    return NULL;
+}
+
+void cuda_free(kernels_backend *b, void *data)
+{
+    (void)b;
+    if (data && cudaFree(data) != cudaSuccess)
+        cudaGetLastError(); /* the device is lost: its memory is too */
+}
+
+const kernels_ops cuda_ops = {
+    .name = "cuda",
+    .open = cuda_open,
+    .close = cuda_close,
+    .native_precision = cuda_native_precision,
+    .alloc = cuda_alloc,
+    .free = cuda_free,
+    .stream_open = cuda_stream_open,
+    .stream_close = cuda_stream_close,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .pack = cuda_pack,
+    .weight_free = cuda_weight_free,
+    .weight_bytes = cuda_weight_bytes,
+    .linear = cuda_linear,
+    .add = cuda_add,
+};
+
+/* The one symbol that is not hidden. */
+OMNID_API const kernels_plugin *KERNELS_PLUGIN_ENTRY(void);
+const kernels_plugin *KERNELS_PLUGIN_ENTRY(void)
+{
+    static const kernels_plugin plugin = {
+        .ops_size = sizeof(kernels_ops), .version = OMNID_VERSION, .ops = &cuda_ops, .usable = cuda_usable};
+    return &plugin;
+}

@@ -1,0 +1,191 @@
+/* cuda.h: private to kernels/cuda: backend, stream, staging, scratch memory, and the ops that cuda.c puts into the table.
+ *
+ * An op is a host function in its own .cu file beside its kernels:
+ *
+ *     void cuda_add(kernels_stream *s, tensor *y, const tensor *x)
+ *     {
+ *         if (!cuda_begin(s) || !check_add(s, y, x) || cuda_nothing(y))
+ *             return;
+ *         cuda_launch(s, "add", add_kernel, grid, block, shared_bytes, arguments…);    (launch.cuh)
+ *     }
+ *
+ * It enqueues and returns; README.md tells the rest. Plain C and C++ (.cu) both include this file. */
+#ifndef OMNID_KERNELS_CUDA_H
+#define OMNID_KERNELS_CUDA_H
+
+#include <cuda_runtime_api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "kernels/check.h"
+#include "kernels/kernels.h"
+
+typedef struct cuda_blas cuda_blas; /* blas.c: cuBLASLt's handle and the algorithms chosen so far */
+typedef struct cuda_stream cuda_stream;
+
+struct kernels_backend {
+    int device;
+    char name[256]; /* of the device */
+    int arch;       /* 10 * major + minor: 80, 86, 90 … */
+    int n_sms;
+    size_t shared_max; /* bytes of shared memory a block may ask for */
+    cuda_blas *blas;
+    cuda_stream *loader; /* what pack uses; its work is done when pack returns */
+};
+
+/* What kernels may find wrong in contents that the host does not see. Lies in pinned memory that the device writes to. */
+typedef struct {
+    volatile int32_t code; /* cuda_fault; the first one found stays */
+    volatile int32_t index, value;
+} cuda_faults;
+
+typedef enum {
+    CUDA_FAULT_NONE,
+    CUDA_FAULT_GATHER_ROW, /* entry index names row value */
+    CUDA_FAULT_PATCH_UNIT, /* entry index names unit value */
+    CUDA_FAULT_KEY_TABLE,  /* row index names table value */
+    CUDA_FAULT_LOGITS,     /* none of value logits is a number above -infinity */
+    CUDA_FAULT_ATTENTION,  /* counts: which of them, its value (cuda_fault_count) */
+    CUDA_FAULT_SELECT,     /* value of index tokens leave */
+    CUDA_N_FAULTS
+} cuda_fault;
+
+/* One growable piece of device memory. Kernels and graphs of this stream may hold older ones, so those live on with it. */
+typedef struct {
+    void *data;
+    size_t size;
+    void *older[48]; /* each grown at least twofold: more than memory has room for */
+    int n_older;
+} cuda_scratch;
+
+/* Pinned memory that uploads pass through: two halves in turn, each waited for before it is written again. */
+typedef struct {
+    char *data;
+    size_t half; /* bytes of one */
+    size_t used; /* bytes of the current one */
+    int current;
+    cudaEvent_t done[2]; /* the copies out of each half */
+    bool busy[2];        /* done[] has been recorded */
+} cuda_staging;
+
+struct cuda_stream {
+    kernels_stream base;
+    cudaStream_t stream;
+    cuda_faults *faults;
+    int32_t *result; /* pinned: one number that a kernel gives to the host (sample) */
+    cuda_staging staging;
+    cuda_scratch scratch;
+    void *blas_work; /* cuBLASLt's workspace, CUDA_BLAS_WORK bytes */
+};
+
+enum { CUDA_ALIGN = 256, CUDA_BLAS_WORK = 32 << 20 };
+
+/* ---- stream.c ---- */
+static inline cuda_stream *cuda_of(kernels_stream *s)
+{
+    return (cuda_stream *)s;
+}
+/* False when the stream has failed, kernels' faults told so far included: the op does nothing. */
+bool cuda_begin(kernels_stream *s);
+/* No elements: a launch of no blocks is an error, so the op returns. */
+static inline bool cuda_nothing(const tensor *t)
+{
+    return t->dim[0] * tensor_cols(t) == 0;
+}
+/* True for cudaSuccess; else fails the stream: "cuda backend: WHAT: CUDA's own sentence". */
+bool cuda_ok(kernels_stream *s, cudaError_t error, const char *what);
+/* size bytes of device memory, 256-byte aligned, not cleared, until the next op of this stream asks. The steady state
+ * allocates nothing. NULL: the stream has failed with NOMEM, the op returns. */
+void *cuda_scratch_take(kernels_stream *s, size_t size);
+/* Waits until all work of the stream is done and keeps what kernels found wrong. */
+bool cuda_wait(kernels_stream *s);
+omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_error *err);
+omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, omnid_error *err);
+void cuda_stream_close(kernels_stream **s);
+void cuda_upload(kernels_stream *s, void *to, const void *from_host, size_t size);
+void cuda_download(kernels_stream *s, void *to_host, const void *from, size_t size);
+
+/* ---- cuda.c ---- */
+extern const kernels_ops cuda_ops;
+/* Status and sentence of a failed call that belongs to no stream. */
+omnid_status cuda_failed(omnid_error *err, cudaError_t error, const char *what);
+void *cuda_alloc(kernels_backend *b, size_t size);
+void cuda_free(kernels_backend *b, void *data);
+
+/* ---- blas.c ---- */
+/* NOT_FOUND: no cuBLASLt that loads; DEVICE: it has no place on the device. */
+omnid_status cuda_blas_open(kernels_backend *b, omnid_error *err);
+void cuda_blas_close(kernels_backend *b); /* b->blas may be NULL */
+/* y [m][n] = x [m][k] w [n][k]ᵀ + bias + residual; sums in float32, never TF32. Pointers to device memory, strides in
+ * elements. */
+typedef struct {
+    int64_t m, n, k;
+    const void *x, *w;
+    void *y;
+    const void *bias;      /* [n] of y's dtype, or NULL */
+    const float *residual; /* [m][n], or NULL; only where y is F32; may be y */
+    int64_t x_stride, w_stride, y_stride, residual_stride;
+    kernels_dtype dtype;   /* of x and w: F32 or BF16 */
+    kernels_dtype y_dtype; /* F32, or BF16 where dtype is that */
+} cuda_product;
+/* False: cuBLASLt has no algorithm for it. Nothing was done then, and the stream is as it was. */
+bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p);
+
+/* ---- linear.c, pack.cu, epilogue.cu, few_rows.cu ---- */
+struct kernels_weight {
+    int64_t n, k, stride; /* rows begin at multiples of 16 bytes */
+    kernels_dtype dtype;
+    void *w;         /* [n][stride] */
+    float *bias;     /* [n]; NULL = zeros */
+    void *bias_bf16; /* the same as BF16; NULL where that would round */
+    size_t bytes;
+};
+omnid_status cuda_pack(kernels_backend *b, kernels_weight **out, const kernels_part *parts, int n_parts, int64_t k,
+                       kernels_precision precision, omnid_error *err);
+void cuda_weight_free(kernels_backend *b, kernels_weight **w);
+size_t cuda_weight_bytes(const kernels_weight *w);
+void cuda_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w, const kernels_epilogue *e);
+/* to [n][k] with rows `stride` apart, F32 or BF16, from [n][k] dense F32, BF16 or F16; both in device memory. */
+void cuda_pack_rows(kernels_stream *s, void *to, kernels_dtype dtype, int64_t stride, const void *from,
+                    kernels_dtype from_dtype, int64_t n, int64_t k);
+/* y = activation(sums + bias) + residual; sums F32 [m][n] with a stride, bias F32 [n] or NULL; y may be sums. */
+void cuda_epilogue(kernels_stream *s, tensor *y, const tensor *sums, const float *bias, kernels_activation activation,
+                   const tensor *residual);
+/* All of linear by an own kernel, a warp a feature: for few rows, and for what cuBLASLt has no algorithm for. */
+void cuda_linear_few_rows(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                          kernels_activation activation, const tensor *residual);
+
+/* ---- one op a file ---- */
+void cuda_rmsnorm(kernels_stream *s, tensor *y, const tensor *x, const tensor *w, float eps);
+void cuda_layernorm(kernels_stream *s, tensor *y, const tensor *x, const tensor *w, const tensor *b, float eps);
+void cuda_swiglu(kernels_stream *s, tensor *y, const tensor *x);
+void cuda_add(kernels_stream *s, tensor *y, const tensor *x);
+void cuda_convert(kernels_stream *s, tensor *y, const tensor *x);
+void cuda_embed(kernels_stream *s, tensor *y, const tensor *table, const tensor *ids);
+void cuda_gather_rows(kernels_stream *s, tensor *y, const tensor *x, const tensor *rows);
+void cuda_patchify(kernels_stream *s, tensor *y, const tensor *frames, const tensor *order, const float mean[3],
+                   const float std[3]);
+void cuda_im2col3(kernels_stream *s, tensor *y, const tensor *x, int stride);
+void cuda_pool2(kernels_stream *s, tensor *y, const tensor *x);
+void cuda_rotate(kernels_stream *s, tensor *x, const tensor *cos, const tensor *sin, int n_heads, int head_dim);
+void cuda_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv, int n_heads, int head_dim,
+                            const int32_t *spans, int n_spans, tensor *saliency);
+void cuda_similarity(kernels_stream *s, tensor *out, const tensor *a, const tensor *b);
+void cuda_keep(kernels_stream *s, tensor *kept, const tensor *score, int64_t k);
+void cuda_rotate_append(kernels_stream *s, tensor *q, int64_t max_rows, const kernels_page *page, kernels_dtype dtype,
+                        int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin, int n_tables,
+                        const tensor *key_table, int n_heads, int n_kv_heads, int head_dim);
+void cuda_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
+void cuda_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a, const kernels_key *scored);
+void cuda_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
+                 const kernels_counts *counts);
+void cuda_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
+                 double u);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

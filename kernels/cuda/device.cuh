@@ -1,0 +1,129 @@
+/* device.cuh: what the kernels share: loads and stores that convert, 16-byte pieces, sums over a warp and a block. */
+#ifndef OMNID_CUDA_DEVICE_CUH
+#define OMNID_CUDA_DEVICE_CUH
+
+#include <device_inline.h>
+
+#include "kernels/cuda/launch.cuh"
+
+typedef __nv_bfloat16 bf16;
+
+enum { CUDA_WARP = 32 };
+
+/* ---- numbers ---- */
+
+static __device__ __forceinline__ float cuda_load(const float *at)
+{
+    return *at;
+}
+
+static __device__ __forceinline__ float cuda_load(const bf16 *at)
+{
+    return __bfloat162float(*at);
+}
+
+static __device__ __forceinline__ void cuda_store(float *at, float value)
+{
+    *at = value;
+}
+
+static __device__ __forceinline__ void cuda_store(bf16 *at, float value)
+{
+    *at = __float2bfloat16_rn(value);
+}
+
+/* N numbers that are read and written at once where N * sizeof(T) is 16 or less; aligned to their size. */
+template <typename T, int N> struct alignas(N * sizeof(T) < 16 ? N * sizeof(T) : 16) cuda_pack_of {
+    T at[N];
+};
+
+template <int N, typename T> static __device__ __forceinline__ void cuda_load_pack(float to[N], const T *from)
+{
+    const cuda_pack_of<T, N> pack = *reinterpret_cast<const cuda_pack_of<T, N> *>(from);
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        to[i] = cuda_load(&pack.at[i]);
+}
+
+template <int N, typename T> static __device__ __forceinline__ void cuda_store_pack(T *to, const float from[N])
+{
+    cuda_pack_of<T, N> pack;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        cuda_store(&pack.at[i], from[i]);
+    *reinterpret_cast<cuda_pack_of<T, N> *>(to) = pack;
+}
+
+/* Every row of t begins at a multiple of 16 bytes and holds whole packs of n. */
+static inline bool cuda_in_packs(const tensor *t, int64_t n)
+{
+    int64_t size = (int64_t)kernels_dtype_size(t->dtype);
+    return (uintptr_t)t->data % 16 == 0 && (t->dim[0] < 2 || t->stride * size % 16 == 0) && tensor_cols(t) % n == 0;
+}
+
+/* Row i of t as T. */
+template <typename T> static inline T *cuda_data(const tensor *t)
+{
+    return static_cast<T *>(t->data);
+}
+
+/* Calls f with a float or a bf16, as the dtype is one of these two. */
+template <typename F> static inline void cuda_by_dtype(kernels_dtype dtype, F f)
+{
+    if (dtype == KERNELS_BF16)
+        f(bf16());
+    else
+        f(float());
+}
+
+/* ---- sums: the same order whatever the machine ---- */
+
+template <typename T> static __device__ __forceinline__ T cuda_warp_sum(T value)
+{
+#pragma unroll
+    for (int bits = CUDA_WARP / 2; bits > 0; bits /= 2)
+        value += __shfl_xor_sync(0xffffffffu, value, bits);
+    return value;
+}
+
+static __device__ __forceinline__ float cuda_warp_max(float value)
+{
+#pragma unroll
+    for (int bits = CUDA_WARP / 2; bits > 0; bits /= 2)
+        value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, bits));
+    return value;
+}
+
+/* Sum over a one-dimensional block of whole warps, 1024 threads at most; every thread gets it. room: shared memory, one T a
+ * warp, free again after the next barrier. */
+template <typename T> static __device__ __forceinline__ T cuda_block_sum(T value, T *room)
+{
+    int lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP, n_warps = blockDim.x / CUDA_WARP;
+    value = cuda_warp_sum(value);
+    if (n_warps == 1)
+        return value;
+    if (lane == 0)
+        room[warp] = value;
+    __syncthreads();
+    return cuda_warp_sum(lane < n_warps ? room[lane] : T(0));
+}
+
+/* Shared memory that a piece of n T takes from a cuda_carve. */
+template <typename T> static constexpr size_t cuda_shared(int n)
+{
+    return (n * sizeof(T) + 15) / 16 * 16;
+}
+
+/* ---- faults ---- */
+
+static __device__ __forceinline__ void cuda_fault_at(cuda_faults *faults, cuda_fault code, int32_t index, int32_t value)
+{
+    if (faults->code != CUDA_FAULT_NONE)
+        return;
+    faults->index = index;
+    faults->value = value;
+    __threadfence_system();
+    faults->code = code;
+}
+
+#endif

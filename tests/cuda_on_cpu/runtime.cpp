@@ -1,0 +1,541 @@
+// runtime.cpp: CUDA's host interface. Work is queued on streams, and done when somebody waits for it: what reads a result too
+// early, or changes a buffer that a copy has still to read, gets it wrong here as it does on a device.
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <vector>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cuda_runtime.h>
+#include <pthread.h>
+
+#include "block.h"
+#include "memory.h"
+
+using namespace cuda_emulation;
+
+typedef std::function<void()> work;
+
+struct CUgraph_st {
+    std::vector<work> steps;
+    std::set<cudaStream_t> streams; /* that are being captured into it */
+};
+
+struct CUgraphExec_st {
+    std::shared_ptr<std::vector<work>> steps;
+};
+
+struct CUstream_st {
+    std::deque<work> queue;
+    long n_queued, n_done; /* since it was opened */
+    CUgraph_st *captures;
+    bool broken; /* the capture */
+    bool begins_capture;
+};
+
+struct CUevent_st {
+    cudaStream_t stream; /* NULL: never recorded */
+    long after;          /* done when the stream has done so many */
+    CUgraph_st *captured;
+};
+
+static struct {
+    std::recursive_mutex lock;
+    std::set<cudaStream_t> streams;
+    std::map<const void *, int> shared; /* allowed to kernels */
+    cudaError_t last;
+    CUstream_st legacy; /* stream 0 */
+} machine;
+
+typedef std::lock_guard<std::recursive_mutex> locked;
+
+static const size_t SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024; /* of sm_86, the least of those supported */
+
+static cudaError_t fail(cudaError_t error)
+{
+    if (error != cudaSuccess)
+        machine.last = error;
+    return error;
+}
+
+static CUstream_st *stream_of(cudaStream_t stream)
+{
+    return stream ? stream : &machine.legacy;
+}
+
+static bool emulates(const char *what)
+{
+    const char *wanted = getenv("OMNID_CUDA_EMULATE");
+    return wanted && strcmp(wanted, what) == 0;
+}
+
+// ---- the device ----
+
+cudaError_t cudaGetDeviceCount(int *count)
+{
+    *count = 0;
+    if (emulates("no driver") || emulates("old driver"))
+        return fail(cudaErrorInsufficientDriver);
+    if (emulates("no device"))
+        return fail(cudaErrorNoDevice);
+    *count = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+    return device == 0 ? cudaSuccess : fail(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+    if (device != 0)
+        return fail(cudaErrorInvalidValue);
+    *p = {};
+    snprintf(p->name, sizeof p->name, "emulated device");
+    p->major = emulates("old device") ? 7 : 8;
+    p->minor = 6;
+    p->multiProcessorCount = 4;
+    p->totalGlobalMem = device_total();
+    p->sharedMemPerBlock = SHARED_DEFAULT;
+    p->sharedMemPerBlockOptin = SHARED_MOST;
+    p->l2CacheSize = 4 << 20;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = emulates("no driver") ? 0 : emulates("old driver") ? 11040 : CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError()
+{
+    cudaError_t error = machine.last;
+    machine.last = cudaSuccess;
+    return error;
+}
+
+cudaError_t cudaPeekAtLastError()
+{
+    return machine.last;
+}
+
+const char *cudaGetErrorString(cudaError_t error)
+{
+    switch (error) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorInvalidValue:
+        return "invalid argument";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorInvalidConfiguration:
+        return "invalid configuration argument";
+    case cudaErrorInsufficientDriver:
+        return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated:
+        return "operation failed due to a previous error during capture";
+    default:
+        return "unrecognized error code";
+    }
+}
+
+const char *cudaGetErrorName(cudaError_t error)
+{
+    return cudaGetErrorString(error);
+}
+
+// ---- memory ----
+
+/* Calls that a stream under capture in another mode than relaxed does not allow. */
+static bool capturing()
+{
+    for (cudaStream_t s : machine.streams)
+        if (s->captures)
+            return true;
+    return false;
+}
+
+static void drain(CUstream_st *s, long until)
+{
+    device_open open;
+    while (s->n_done < until && !s->queue.empty()) {
+        work next = std::move(s->queue.front());
+        s->queue.pop_front();
+        next();
+        s->n_done++;
+    }
+}
+
+static void drain_all()
+{
+    for (cudaStream_t s : machine.streams)
+        drain(s, s->n_queued);
+    drain(&machine.legacy, machine.legacy.n_queued);
+}
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
+{
+    *total_bytes = device_total();
+    *free_bytes = *total_bytes - device_used();
+    return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **out, size_t size)
+{
+    locked l(machine.lock);
+    *out = nullptr;
+    if (capturing())
+        return fail(cudaErrorStreamCaptureUnsupported);
+    *out = device_take(size);
+    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFree(void *data)
+{
+    locked l(machine.lock);
+    if (!data)
+        return cudaSuccess;
+    if (capturing())
+        return fail(cudaErrorStreamCaptureUnsupported);
+    drain_all(); /* cudaFree waits for the device */
+    return device_give(data) ? cudaSuccess : fail(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaHostAlloc(void **out, size_t size, unsigned)
+{
+    locked l(machine.lock);
+    *out = pinned_take(size);
+    return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFreeHost(void *data)
+{
+    locked l(machine.lock);
+    drain_all();
+    return !data || pinned_give(data) ? cudaSuccess : fail(cudaErrorInvalidValue);
+}
+
+// ---- streams ----
+
+static cudaError_t enqueue(cudaStream_t stream, work step)
+{
+    CUstream_st *s = stream_of(stream);
+    if (s->captures) {
+        s->captures->steps.push_back(std::move(step));
+        return cudaSuccess;
+    }
+    s->queue.push_back(std::move(step));
+    s->n_queued++;
+    if (s->queue.size() > 4096) /* a device's queue is bounded, too */
+        drain(s, s->n_queued - 2048);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+    bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    if (kind == cudaMemcpyDefault || kind == cudaMemcpyHostToHost)
+        die("cudaMemcpyAsync: name the direction");
+    if (size == 0)
+        return cudaSuccess;
+    if (!(to_device ? device_holds(to, size) : pinned_holds(to, size)))
+        die("cudaMemcpyAsync of %zu bytes to memory that is not the %s", size,
+            to_device ? "device's, or behind a block's end" : "host's pinned");
+    if (!(from_device ? device_holds(from, size) : pinned_holds(from, size)))
+        die("cudaMemcpyAsync of %zu bytes from memory that is not the %s", size,
+            from_device ? "device's, or behind a block's end" : "host's pinned");
+    return enqueue(stream, [=] { memcpy(to, from, size); });
+}
+
+cudaError_t cudaMemsetAsync(void *to, int value, size_t size, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    if (!device_holds(to, size))
+        die("cudaMemsetAsync of %zu bytes outside a block of device memory", size);
+    return enqueue(stream, [=] { memset(to, value, size); });
+}
+
+cudaError_t cudaDeviceSynchronize()
+{
+    locked l(machine.lock);
+    if (capturing())
+        return fail(cudaErrorStreamCaptureUnsupported);
+    drain_all();
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *out, unsigned, int)
+{
+    locked l(machine.lock);
+    *out = new CUstream_st();
+    machine.streams.insert(*out);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned flags)
+{
+    return cudaStreamCreateWithPriority(out, flags, 0);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream)
+{
+    locked l(machine.lock);
+    if (!machine.streams.erase(stream))
+        return fail(cudaErrorInvalidValue);
+    drain(stream, stream->n_queued);
+    delete stream;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t stream)
+{
+    locked l(machine.lock);
+    CUstream_st *s = stream_of(stream);
+    if (s->captures) {
+        s->broken = true;
+        return fail(cudaErrorStreamCaptureUnsupported);
+    }
+    drain(s, s->n_queued);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t stream)
+{
+    locked l(machine.lock);
+    CUstream_st *s = stream_of(stream);
+    if (s->captures)
+        return fail(cudaErrorStreamCaptureUnsupported);
+    return s->queue.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+
+static void reach(cudaStream_t stream, long after)
+{
+    if (!stream || machine.streams.count(stream))
+        drain(stream_of(stream), after);
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
+{
+    locked l(machine.lock);
+    CUstream_st *s = stream_of(stream);
+    if (event->captured) { /* joins the capture the event was recorded in; steps keep the order they came in */
+        s->captures = event->captured;
+        s->captures->streams.insert(stream);
+        return cudaSuccess;
+    }
+    if (s->captures) {
+        s->broken = true;
+        return fail(cudaErrorStreamCaptureUnsupported);
+    }
+    cudaStream_t other = event->stream;
+    long after = event->after;
+    return other == stream ? cudaSuccess : enqueue(stream, [other, after] { reach(other, after); });
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)
+{
+    *out = new CUevent_st();
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event)
+{
+    delete event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    CUstream_st *s = stream_of(stream);
+    event->captured = s->captures;
+    event->stream = stream;
+    event->after = s->n_queued;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    locked l(machine.lock);
+    if (event->captured)
+        return fail(cudaErrorStreamCaptureUnsupported);
+    reach(event->stream, event->after);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t event)
+{
+    locked l(machine.lock);
+    if (event->captured)
+        return fail(cudaErrorStreamCaptureUnsupported);
+    bool there = !event->stream || machine.streams.count(event->stream);
+    return !there || stream_of(event->stream)->n_done >= event->after ? cudaSuccess : cudaErrorNotReady;
+}
+
+// ---- graphs ----
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode)
+{
+    locked l(machine.lock);
+    if (!stream || stream->captures)
+        return fail(cudaErrorInvalidValue);
+    stream->captures = new CUgraph_st();
+    stream->captures->streams.insert(stream);
+    stream->begins_capture = true;
+    stream->broken = false;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *graph)
+{
+    locked l(machine.lock);
+    *graph = nullptr;
+    if (!stream || !stream->captures || !stream->begins_capture)
+        return fail(cudaErrorInvalidValue);
+    CUgraph_st *captured = stream->captures;
+    bool broken = false;
+    for (cudaStream_t s : captured->streams) {
+        broken |= s->broken;
+        s->captures = nullptr;
+        s->broken = s->begins_capture = false;
+    }
+    captured->streams.clear();
+    if (broken) {
+        delete captured;
+        return fail(cudaErrorStreamCaptureInvalidated);
+    }
+    *graph = captured;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status)
+{
+    locked l(machine.lock);
+    CUstream_st *s = stream_of(stream);
+    *status = !s->captures ? cudaStreamCaptureStatusNone
+              : s->broken  ? cudaStreamCaptureStatusInvalidated
+                           : cudaStreamCaptureStatusActive;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long)
+{
+    *out = new CUgraphExec_st{std::make_shared<std::vector<work>>(graph->steps)};
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    auto steps = exec->steps;
+    return enqueue(stream, [steps] {
+        for (const work &step : *steps)
+            step();
+    });
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    delete exec;
+    return cudaSuccess;
+}
+
+// ---- launches ----
+
+namespace cuda_emulation
+{
+/* A word that points into this thread's stack or into malloc's usual places: no device reads those. */
+static bool points_to_host(uintptr_t word)
+{
+    static uintptr_t heap_first = 0;
+    char here_on_stack;
+    uintptr_t stack = reinterpret_cast<uintptr_t>(&here_on_stack);
+    if (!heap_first) {
+        void *piece = malloc(64);
+        heap_first = reinterpret_cast<uintptr_t>(piece) & ~static_cast<uintptr_t>(0xffffffffff);
+        free(piece);
+    }
+    /* Small low halves are numbers beside padding, which holds anything. */
+    bool in_heap =
+        heap_first && (word & 0xffffffffu) > 0x100000 && (word & ~static_cast<uintptr_t>(0xffffffffff)) == heap_first;
+    bool on_stack = word > stack - (1 << 20) && word < stack + (1 << 20);
+    return in_heap || on_stack;
+}
+
+void check_argument(const void *argument, size_t size)
+{
+    for (size_t i = 0; i + sizeof(uintptr_t) <= size; i += sizeof(uintptr_t)) {
+        uintptr_t word;
+        memcpy(&word, static_cast<const char *>(argument) + i, sizeof word);
+        const void *at = reinterpret_cast<const void *>(word);
+        if (points_to_host(word) && !device_holds(at, 0) && !pinned_holds(at, 0))
+            die("word %zu of a kernel's argument points to host memory (%p)", i / sizeof(uintptr_t), at);
+    }
+}
+
+cudaError_t enqueue_work(cudaStream_t stream, work step)
+{
+    locked l(machine.lock);
+    return enqueue(stream, std::move(step));
+}
+
+cudaError_t allow_shared(const void *kernel, int size)
+{
+    locked l(machine.lock);
+    if (size < 0 || static_cast<size_t>(size) > SHARED_MOST)
+        return fail(cudaErrorInvalidValue);
+    machine.shared[kernel] = size;
+    return cudaSuccess;
+}
+
+cudaError_t launch(const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream, work body)
+{
+    locked l(machine.lock);
+    auto allowed = machine.shared.find(kernel);
+    size_t most = allowed == machine.shared.end() ? SHARED_DEFAULT : static_cast<size_t>(allowed->second);
+    unsigned long threads = static_cast<unsigned long>(block.x) * block.y * block.z;
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535 ||
+        threads == 0 || threads > 1024 || block.z > 64)
+        return fail(cudaErrorInvalidConfiguration);
+    if (shared > most)
+        return fail(cudaErrorInvalidValue);
+    launch_record record = {grid, block, shared, std::move(body)};
+    return enqueue(stream, [record] { run_grid(record); });
+}
+} // namespace cuda_emulation
