@@ -30,13 +30,17 @@ static bool parse_pcm(mic_card *c, const char *line, size_t n, const char *cards
     snprintf(copy, sizeof copy, "%.*s", (int)n, line);
     if (sscanf(copy, "%d-%d:", &c->card, &c->device) != 2 || !strstr(copy, ": capture "))
         return false;
-    char *name = strstr(copy, " : ");
+    const char *name = strstr(copy, " : ");
     char *end = name ? strstr(name + 3, " : ") : NULL;
     if (!end || c->card < 0 || c->device < 0)
         return false;
     *end = '\0';
+    name += 3;
     find_card_name(card_name, sizeof card_name, cards, c->card);
-    snprintf(c->name, sizeof c->name, "%s: %.40s (hw:%d,%d)", card_name, name + 3, c->card, c->device);
+    size_t n_card = strlen(card_name); /* PortAudio does not say the card's name twice either */
+    if (!strncmp(name, card_name, n_card) && (name[n_card] == ' ' || !name[n_card]))
+        name = name[n_card] ? name + n_card + 1 : "-";
+    snprintf(c->name, sizeof c->name, "%s: %.40s (hw:%d,%d)", card_name, name, c->card, c->device);
     return true;
 }
 

@@ -7,9 +7,9 @@
  * of jitter leave 0.3 ms, and a crystal 500 ppm off is caught with an error of 2 ms at most on the way. */
 static const double FIRST_HZ = 0.5, LAST_HZ = 0.02, NARROWS = 0.6;
 
-void mic_dll_start(mic_dll *d, int64_t n, double t_s, double rate_hz)
+void mic_dll_start(mic_dll *d, int64_t n, double t_s, double rate_hz, double period)
 {
-    *d = (mic_dll){.nominal = 1.0 / rate_hz, .period = 1.0 / rate_hz, .t = t_s, .n = n, .bandwidth_hz = FIRST_HZ};
+    *d = (mic_dll){.nominal = 1.0 / rate_hz, .period = period, .t = t_s, .n = n, .bandwidth_hz = FIRST_HZ};
 }
 
 double mic_dll_time(const mic_dll *d, double n)

@@ -22,8 +22,8 @@ typedef struct {
 
 enum { MIC_DLL_PPM = 2000 }; /* no crystal is further off; an estimate that is would be a wrong one */
 
-/* Starts the line through sample n at t_s with the period 1 / rate_hz. */
-void mic_dll_start(mic_dll *d, int64_t n, double t_s, double rate_hz);
+/* Starts the line through sample n at t_s. period: what is known of it, in s; 1 / rate_hz where nothing is. */
+void mic_dll_start(mic_dll *d, int64_t n, double t_s, double rate_hz, double period);
 /* Time in s of a sample by the line as it is now. Any n. */
 double mic_dll_time(const mic_dll *d, double n);
 /* Number (with a fraction) of the sample at a time in s. */

@@ -121,7 +121,7 @@ static omnid_status record(char **arguments, omnid_error *err)
         int64_t now_us = omnid_clock_us();
         newest_us = n_sent > before ? now_us : newest_us;
         if (now_us - newest_us > (n_sent ? SILENCE_US : FIRST_US))
-            return omnid_fail(err, OMNID_DEVICE, "'%s' gives no sound any more: is it unplugged?", d->name);
+            return omnid_fail(err, OMNID_DEVICE, "'%s' gives no sound any more (unplugged?)", d->name);
     }
 }
 

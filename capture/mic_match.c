@@ -61,8 +61,7 @@ omnid_status mic_match(int *out, const char *const *names, int n, const char *wa
                           n_found, text);
     }
     if (!n)
-        return omnid_fail(err, OMNID_NOT_FOUND, "no microphone '%.60s': this machine has none; is it plugged in?",
-                          wanted);
+        return omnid_fail(err, OMNID_NOT_FOUND, "no microphone '%.60s': none is plugged into this machine", wanted);
     list(text, sizeof text, names, n, any, wanted);
     return omnid_fail(err, OMNID_NOT_FOUND, "no microphone '%.60s'; there are %s", wanted, text);
 }

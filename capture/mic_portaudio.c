@@ -3,11 +3,14 @@
 
 #include "capture/mic_cards.h"
 
+#include <pa_linux_alsa.h>
 #include <portaudio.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+enum { BUFFER_MS = 1000, MIN_PERIODS = 4 };
 
 static PaStream *stream;
 
@@ -55,10 +58,13 @@ static int add_portaudio(mic_device *out)
     return n;
 }
 
-static bool is_in(const mic_device *devices, int n, const char *name)
+/* By its number alone: how PortAudio shortens names is its own affair. */
+static bool is_in(const mic_device *devices, int n, const mic_card *card)
 {
+    char number[32];
+    snprintf(number, sizeof number, "(hw:%d,%d)", card->card, card->device);
     for (int i = 0; i < n; i++)
-        if (!strcmp(devices[i].name, name))
+        if (strstr(devices[i].name, number))
             return true;
     return false;
 }
@@ -69,7 +75,7 @@ static int add_hidden(mic_device *out, int n)
     mic_card cards[MIC_MAX_DEVICES];
     int n_cards = mic_cards_list(cards, MIC_MAX_DEVICES);
     for (int i = 0; i < n_cards && n < MIC_MAX_DEVICES; i++) {
-        if (is_in(out, n, cards[i].name))
+        if (is_in(out, n, &cards[i]))
             continue;
         mic_device *d = &out[n++];
         *d = (mic_device){.device = -1, .listed = true, .status = OMNID_DEVICE};
@@ -122,6 +128,8 @@ static void stable_name(char *to, size_t size, const mic_device *devices, int n,
         if (other != i && !strncmp(devices[other].name, to, length))
             return;
     *index = '\0';
+    if (length > 3 && !strcmp(index - 3, ": -")) /* PortAudio's sign for a device named as its card is */
+        index[-3] = '\0';
 }
 
 void mic_portaudio_describe(capture_device *out, const mic_device *devices, int n, int i)
@@ -170,10 +178,16 @@ static int heard(const void *input, void *output, unsigned long n_frames, const 
 
 /* ---- opening ---- */
 
-/* Opens at one rate; FORMAT-like refusals of the rate are UNSUPPORTED. */
+/* A long buffer of short periods: a machine that is busy for most of a second loses nothing, and the newest sound is only a
+ * period old. PortAudio's own choice is four periods, the buffer as long as the latency. */
 static PaError open_at(mic_stream *s, const mic_device *d, double rate_hz, int latency_ms)
 {
-    PaStreamParameters in = {d->device, s->n_channels, paFloat32, latency_ms * 1e-3, NULL};
+    int n_periods = latency_ms * MIN_PERIODS > BUFFER_MS ? MIN_PERIODS : BUFFER_MS / latency_ms;
+    bool alsa = Pa_GetHostApiInfo(Pa_GetDeviceInfo(d->device)->hostApi)->type == paALSA;
+    if (alsa)
+        PaAlsa_SetNumPeriods(n_periods);
+    double suggested_s = latency_ms * (alsa ? n_periods : 1) * 1e-3;
+    PaStreamParameters in = {d->device, s->n_channels, paFloat32, suggested_s, NULL};
     s->rate_hz = rate_hz;
     return Pa_OpenStream(&stream, &in, NULL, rate_hz, paFramesPerBufferUnspecified, paClipOff | paDitherOff, heard, s);
 }

@@ -14,20 +14,23 @@ static const double SURE_S = 0.250;      /* an error above it needs no second on
 static const double GAP_SEEN_S = 0.2;    /* how long an error above GAP_S, */
 static const double PATCH_SEEN_S = 0.5;  /* or above PATCH_S, must stay */
 static const double SETTLE_S = 10.0;     /* time constant in which the output comes back to its true time */
+static const double KNOWN_S = 30.0;      /* of the loop's age: then its rate is worth keeping */
 static const double SLEW_PER_S = 100e-6; /* how fast the ratio may change */
 
 enum { MIN_SUSPECT_BLOCKS = 3 };
 
 void mic_steer_start(mic_steer *s, double rate_hz)
 {
-    *s = (mic_steer){.rate_hz = rate_hz, .ratio = CAPTURE_RATE / rate_hz, .base_us = INT64_MIN};
+    *s =
+        (mic_steer){.rate_hz = rate_hz, .period = 1.0 / rate_hz, .ratio = CAPTURE_RATE / rate_hz, .base_us = INT64_MIN};
 }
 
-/* Everything but the counters begins anew. */
+/* Everything but the counters, and the crystal's rate once it is known well, begins anew. */
 static void restart(mic_steer *s, bool late)
 {
     mic_steer fresh;
     mic_steer_start(&fresh, s->rate_hz);
+    fresh.period = s->dll.age > KNOWN_S ? s->dll.period : s->period;
     fresh.n_gaps = s->n_gaps + late;
     fresh.n_overlaps = s->n_overlaps + !late;
     fresh.n_patches = s->n_patches;
@@ -44,13 +47,13 @@ static int by_value(const void *a, const void *b)
 static void hold(mic_steer *s, int64_t number, int n, double t_s)
 {
     if (s->n_held < MIC_STEER_N_HELD)
-        s->held_s[s->n_held++] = t_s - (double)number / s->rate_hz;
+        s->held_s[s->n_held++] = t_s - (double)number * s->period;
     s->n_put = number + n;
     if ((double)s->n_put / s->rate_hz < MIC_STEER_HELD_US * 1e-6)
         return;
     qsort(s->held_s, (size_t)s->n_held, sizeof *s->held_s, by_value);
     s->start_s = s->held_s[s->n_held / 2];
-    mic_dll_start(&s->dll, number, s->start_s + (double)number / s->rate_hz, s->rate_hz);
+    mic_dll_start(&s->dll, number, s->start_s + (double)number * s->period, s->rate_hz, s->period);
     s->running = true;
 }
 

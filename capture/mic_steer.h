@@ -13,14 +13,15 @@
 #include <stdbool.h>
 
 enum {
-    MIC_STEER_PPM = 500,      /* of the ratio to the one by the card's word */
-    MIC_STEER_GAP_US = 50000, /* an error above it is a gap or an overlap: told by the time of the next output */
-    MIC_STEER_HELD_US = 250000,
+    MIC_STEER_PPM = 500,        /* of the ratio to the one by the card's word */
+    MIC_STEER_GAP_US = 50000,   /* an error above it is a gap or an overlap: told by the time of the next output */
+    MIC_STEER_HELD_US = 150000, /* before the first output; a segment waits 300 ms for its sound */
     MIC_STEER_N_HELD = 64,
 };
 
 typedef struct {
     double rate_hz;
+    double period;   /* s, of a sample, as known at the start */
     int64_t base_us; /* all times within are seconds after it */
     bool running;
     mic_dll dll;

@@ -32,8 +32,8 @@ static omnid_status read_option(mic_uri *o, const char *uri, const char *option,
         if (read_whole(&o->rate_hz, value, 4000, 384000))
             return OMNID_OK;
     } else if (!strncmp(option, "latency_ms=", 11)) {
-        want = "ms, 10..1000";
-        if (read_whole(&o->latency_ms, value, 10, 1000))
+        want = "ms, 10..200";
+        if (read_whole(&o->latency_ms, value, 10, 200))
             return OMNID_OK;
     } else if (!strncmp(option, "channel=", 8)) {
         want = "left, right or mix";
@@ -50,7 +50,7 @@ static omnid_status read_option(mic_uri *o, const char *uri, const char *option,
 omnid_status mic_uri_parse(mic_uri *out, const char *uri, omnid_error *err)
 {
     char text[256];
-    *out = (mic_uri){.channel = MIC_MIX, .latency_ms = 100};
+    *out = (mic_uri){.channel = MIC_MIX, .latency_ms = MIC_LATENCY_MS};
     if (strlen(source_rest(uri)) >= sizeof text)
         return omnid_fail(err, OMNID_ARGUMENT, "%.60s…: want at most %zu letters behind 'mic:'", uri, sizeof text - 1);
     strcpy(text, source_rest(uri));

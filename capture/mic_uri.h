@@ -4,6 +4,9 @@
 
 #include "capture/mic_wire.h"
 
+/* How often the card tells of its sound, thus how old the newest is. */
+enum { MIC_LATENCY_MS = 50 };
+
 typedef struct {
     char name[128]; /* may hold commas: "hw:0,1" */
     int rate_hz;    /* 0 = the card's own */

@@ -10,7 +10,7 @@
 
 /* OPEN_MS: PortAudio asks every card and sound server when it starts. SILENCE_US: the helper tells of a silent card after
  * 1.5 s; when it says nothing for longer, it hangs. Both together: a loss is noticed within 3 s. */
-enum { OPEN_MS = 15000, OPEN_SLICE_MS = 50, SILENCE_US = 2300000, FIRST_US = 6000000 };
+enum { OPEN_MS = 15000, OPEN_SLICE_MS = 50, SILENCE_US = 2300000, FIRST_US = 6000000, WARN_US = 60000000 };
 
 typedef struct {
     char uri[64]; /* the beginning, for sentences */
@@ -18,6 +18,7 @@ typedef struct {
     mic_resampler *resampler;
     int64_t newest_us; /* when the helper was last heard */
     bool heard;
+    int64_t warned_us;
     char warning[256];
 } mic;
 
@@ -99,6 +100,17 @@ static omnid_status mic_open(void **self, const source_params *p, source_info *i
     return status;
 }
 
+static void warn(mic *m, source_data *out)
+{
+    const mic_steer *s = mic_resampler_steer(m->resampler);
+    m->warned_us = m->newest_us;
+    snprintf(m->warning, sizeof m->warning,
+             "%s: sound was lost or came twice (%lld gaps and %lld overlaps since it was opened): the "
+             "machine is too busy",
+             m->uri, (long long)s->n_gaps, (long long)s->n_overlaps);
+    out->warning = m->warning;
+}
+
 /* A block of the card to what the segmenter takes; AGAIN where nothing comes out of it yet. */
 static omnid_status hear(mic *m, const mic_wire_head *head, const float *samples, source_data *out, omnid_error *err)
 {
@@ -108,14 +120,8 @@ static omnid_status hear(mic *m, const mic_wire_head *head, const float *samples
     m->heard = true;
     OMNID_TRY(mic_resampler_put(m->resampler, samples, head->index, (int)(head->n_bytes / sizeof *samples), head->t_us,
                                 head->hole, &sound, &out->n_samples, &out->t_us, &restarted, err));
-    if (restarted) {
-        const mic_steer *s = mic_resampler_steer(m->resampler);
-        snprintf(
-            m->warning, sizeof m->warning,
-            "%s: sound was lost or came twice (%lld gaps, %lld overlaps so far): the machine or the card is overloaded",
-            m->uri, (long long)s->n_gaps, (long long)s->n_overlaps);
-        out->warning = m->warning;
-    }
+    if (restarted && (!m->warned_us || m->newest_us - m->warned_us > WARN_US))
+        warn(m, out);
     out->kind = SOURCE_SOUND;
     out->samples = sound;
     return out->n_samples ? OMNID_OK : OMNID_AGAIN;

@@ -82,7 +82,7 @@ grep -q '^mic:Loopback: PCM (hw:0,1) | ' "$work/list.log" || die 'the card is no
 
 step 'a tone of 440 Hz'
 play
-start_listening "$mic" 100 first
+start_listening "$mic" 200 first
 wait_for 40 'the tone is heard' has first 1 "$good"
 
 step 'in use by another program'
@@ -113,7 +113,7 @@ wait_for 20 'it runs again' has first "$((lines + 1))" ' running'
 back=$(tail -n "+$((lines + 1))" "$work/first.log" | grep -m 1 ' running' | cut -d' ' -f1)
 step "back $(awk -v a="$plugged" -v b="$back" 'BEGIN {printf "%.2f", b - a}') s after the card came"
 lines=$(wc -l <"$work/first.log")
-kill -INT "$listener"
+kill "$listener"
 wait "$listener" 2>/dev/null || true
 
 step 'as another card'
@@ -121,9 +121,10 @@ modprobe -r snd_aloop
 modprobe snd-aloop pcm_substreams=1 index=3
 grep -q '^ 3 ' /proc/asound/cards || die 'the card has not got another number'
 play
-start_listening "$mic" 15 second
+start_listening "$mic" 60 second
 wait_for 40 'the tone is heard from card 3' has second 1 "$good"
-wait "$listener"
+kill "$listener"
+wait "$listener" 2>/dev/null || true
 
 step 'the default'
 quiet
@@ -133,7 +134,7 @@ wait "$listener"
 
 step 'no permission'
 chmod 600 /dev/snd/*
-setpriv --reuid 65534 --regid 65534 --clear-groups "$listen" mic:hw:3,1 2 >"$work/permission.log" 2>&1 || true
+setpriv --reuid 65534 --regid 65534 --clear-groups "$listen" mic:hw:3,1 10 >"$work/permission.log" 2>&1 || true
 grep -q "lost: .*group 'audio'" "$work/permission.log" || die 'no permission has no sentence of its own'
 
 grep -h -E ' lost|status|stopped' "$work"/*.log
