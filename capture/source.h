@@ -56,7 +56,7 @@ typedef struct {
     void (*close)(void **self);
 } source_ops;
 
-extern const source_ops source_test, source_file, source_mic;
+extern const source_ops source_test, source_file, source_v4l2, source_mic;
 
 /* The table's row for a URI. UNSUPPORTED names the known kinds. */
 omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *err);

@@ -5,11 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_BUILT_IN = 3, N_ADDED = 8 };
+enum { N_BUILT_IN = 4, N_ADDED = 8 };
 
 static const source_ops *table[N_BUILT_IN + N_ADDED] = {
     &source_test,
     &source_file,
+    &source_v4l2,
     &source_mic,
 };
 static int n_sources = N_BUILT_IN;
