@@ -140,7 +140,7 @@ static omnid_status check_stall(reader *r, omnid_error *err)
     int64_t now_us = omnid_clock_us();
     int picture_s = stalled_s(r, VIDEO, now_us), sound_s = stalled_s(r, AUDIO, now_us);
     if (picture_s) {
-        status = omnid_fail(err, OMNID_DEVICE, "%s: no picture for %d s", r->shown, picture_s);
+        status = omnid_fail(err, OMNID_DEVICE, "%.200s: no picture for %d s", r->shown, picture_s);
     } else if (sound_s) {
         snprintf(sentence, sizeof sentence, "%.200s: no sound for %d s", r->shown, sound_s);
         sound_told = c->streams[AUDIO].status.state == CAPTURE_LOST;

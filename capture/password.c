@@ -28,6 +28,16 @@ static size_t put_stars(char *text, size_t size, size_t from, size_t to)
     return from + N_STARS;
 }
 
+/* The words by which a sentence says what is wanted. */
+static bool is_placeholder(const char *user, size_t n)
+{
+    static const char *const words[] = {"USER:PASSWORD", "[USER:PASSWORD"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strlen(words[i]) == n && !memcmp(words[i], user, n))
+            return true;
+    return false;
+}
+
 /* Length of what stands before the last '@' of an authority, "user:password"; 0 = none. A password with a '/' in it that
  * nobody encoded is found by its ':', behind which no port stands. */
 static size_t user_length(const char *authority)
@@ -39,7 +49,7 @@ static size_t user_length(const char *authority)
     bool port = !colon || colon + 1 + strspn(colon + 1, "0123456789") >= authority + n;
     for (size_t i = n; i > 0; i--)
         if (authority[i - 1] == '@')
-            return i - 1;
+            return is_placeholder(authority, i - 1) ? 0 : i - 1;
     for (size_t i = n_word; i > n && !port && *authority != '['; i--)
         if (authority[i - 1] == '@')
             return i - 1;

@@ -57,6 +57,7 @@ typedef struct {
 } source_ops;
 
 extern const source_ops source_test, source_file, source_v4l2, source_mic;
+extern const source_ops source_rtsp, source_rtspt, source_rtsps, source_pipeline, source_csi;
 
 /* The table's row for a URI. UNSUPPORTED names the known kinds. */
 omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *err);

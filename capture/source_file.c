@@ -25,30 +25,6 @@ static omnid_status file_check(const char *uri, omnid_error *err)
     return OMNID_OK;
 }
 
-/* Links a decoded stream's pad by what it carries; what nobody wants stays unlinked. On a thread of GStreamer's. */
-static void on_pad(GstElement *decoder, GstPad *pad, gpointer user)
-{
-    (void)decoder;
-    GstCaps *caps = gst_pad_get_current_caps(pad);
-    if (!caps)
-        caps = gst_pad_query_caps(pad, NULL);
-    const char *kind = gst_caps_is_empty(caps) ? "" : gst_structure_get_name(gst_caps_get_structure(caps, 0));
-    if (g_str_has_prefix(kind, "video/") || g_str_has_prefix(kind, "image/jpeg"))
-        source_gst_add_sink(user, true, pad);
-    else if (g_str_has_prefix(kind, "audio/"))
-        source_gst_add_sink(user, false, pad);
-    gst_caps_unref(caps);
-}
-
-/* Whether to go on decoding a stream. MJPEG out of a container is handed over as it is, and decoded where it is chosen;
- * only containers tell a frame rate (a .jpg file comes in pieces that are no pictures). */
-static gboolean on_continue(GstElement *decoder, GstPad *pad, GstCaps *caps, gpointer user)
-{
-    (void)decoder, (void)pad, (void)user;
-    const GstStructure *s = gst_caps_is_empty(caps) ? NULL : gst_caps_get_structure(caps, 0);
-    return !s || !gst_structure_has_name(s, "image/jpeg") || !gst_structure_has_field(s, "framerate");
-}
-
 static omnid_status build(source_gst *s, const char *path, omnid_error *err)
 {
     GstElement *decoder;
@@ -62,8 +38,7 @@ static omnid_status build(source_gst *s, const char *path, omnid_error *err)
     }
     g_object_set(decoder, "uri", uri, NULL);
     g_free(uri);
-    g_signal_connect(decoder, "autoplug-continue", G_CALLBACK(on_continue), NULL);
-    g_signal_connect(decoder, "pad-added", G_CALLBACK(on_pad), s);
+    source_gst_watch(s, decoder);
     return OMNID_OK;
 }
 

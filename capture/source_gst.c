@@ -33,6 +33,7 @@ enum {
     MIN_LOOP_NS = 500 * 1000000, /* a still picture played in a loop gives two frames a second */
     POLL_MS = 50,
 };
+#define SPARED "omnid-spared" /* the data that marks an element */
 
 typedef struct {
     GstAppSink *sink; /* one reference; NULL = the pipeline has no such stream */
@@ -47,13 +48,16 @@ typedef struct {
 
 struct source_gst {
     source_params p;
-    bool clip;
+    char name[160]; /* what sentences call it: a long pipeline's beginning */
+    bool clip, endless;
+    source_gst_explain explain;
     GstElement *pipeline;
     GstBus *bus;
     gst_picture_maker *maker;
     pthread_mutex_t lock; /* guards n_wakes, and until start the streams' claimed and sink */
     pthread_cond_t changed;
     unsigned n_wakes;
+    bool paced; /* not live: the sinks wait for the clock; under the lock */
     stream streams[N_STREAMS];
     int64_t start_ns; /* running time of a clip's first picture or sample */
     int64_t zero_us;  /* the camera's time of it, in this turn of a loop */
@@ -155,7 +159,10 @@ omnid_status source_gst_create(source_gst **out, const source_params *p, const s
         return omnid_fail(err, OMNID_NOMEM, "%s: out of memory for a source", p->uri);
     }
     s->p = *p;
+    snprintf(s->name, sizeof s->name, "%.*s", (int)sizeof s->name - 1, p->shown ? p->shown : p->uri);
     s->clip = gst->clip;
+    s->endless = gst->endless;
+    s->explain = gst->explain;
     s->maker = maker;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_t monotonic;
@@ -176,6 +183,11 @@ omnid_status source_gst_create(source_gst **out, const source_params *p, const s
     return OMNID_OK;
 }
 
+void source_gst_spare(GstElement *element)
+{
+    g_object_set_data(G_OBJECT(element), SPARED, element);
+}
+
 GstElement *source_gst_pipeline(source_gst *s)
 {
     return s->pipeline;
@@ -185,7 +197,7 @@ omnid_status source_gst_make(source_gst *s, GstElement **out, const char *factor
 {
     *out = gst_element_factory_make(factory, NULL);
     if (!*out)
-        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: GStreamer's element '%s' is not installed", s->p.uri, factory);
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: GStreamer's element '%s' is not installed", s->name, factory);
     gst_bin_add(GST_BIN(s->pipeline), *out);
     return OMNID_OK;
 }
@@ -241,7 +253,10 @@ bool source_gst_add_sink(source_gst *s, bool video, GstPad *pad)
         return false;
     pthread_mutex_lock(&s->lock);
     st->sink = sink;
+    bool paced = s->paced;
     pthread_mutex_unlock(&s->lock);
+    if (paced)
+        g_object_set(sink, "sync", TRUE, NULL);
     gst_element_sync_state_with_parent(GST_ELEMENT(sink));
     GstElement *first = video ? GST_ELEMENT(sink) : make_sound_branch(s, sink);
     GstPad *target = first ? gst_element_get_static_pad(first, "sink") : NULL;
@@ -273,10 +288,13 @@ static omnid_status fail_with(source_gst *s, GstMessage *message, omnid_error *e
     gst_message_parse_error(message, &error, &debug);
     const char *line = debug ? strrchr(debug, '\n') : NULL; /* the debug text's last line is the reason */
     omnid_status status = status_of(error, s->clip);
+    omnid_status explained = s->explain ? s->explain(s->pipeline, s->name, error, line ? line + 1 : "", err) : OMNID_OK;
     if (*s->missing)
-        status = omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->p.uri, s->missing);
+        status = omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->name, s->missing);
+    else if (explained != OMNID_OK)
+        status = explained;
     else
-        omnid_fail(err, status, "%s: %s%s%s", s->p.uri, error->message, line ? " " : "", line ? line + 1 : "");
+        omnid_fail(err, status, "%s: %s%s%s", s->name, error->message, line ? " " : "", line ? line + 1 : "");
     g_error_free(error);
     g_free(debug);
     return status;
@@ -299,8 +317,31 @@ static void note_warning(source_gst *s, GstMessage *message)
 {
     GError *error = NULL;
     gst_message_parse_warning(message, &error, NULL);
-    snprintf(s->warning, sizeof s->warning, "%.100s: %.140s", s->p.uri, error->message);
+    snprintf(s->warning, sizeof s->warning, "%.100s: %.140s", s->name, error->message);
     g_error_free(error);
+}
+
+/* Whether an error comes from a branch that may fail alone; see source_gst_spare. */
+static bool is_spared(source_gst *s, GstMessage *message)
+{
+    GstObject *at = gst_object_ref(GST_MESSAGE_SRC(message));
+    bool spared = false;
+    while (at && !spared) {
+        GstObject *parent = gst_object_get_parent(at);
+        spared = g_object_get_data(G_OBJECT(at), SPARED) != NULL;
+        gst_object_unref(at);
+        at = parent;
+    }
+    gst_clear_object(&at);
+    if (!spared)
+        return false;
+    GError *error = NULL;
+    gst_message_parse_error(message, &error, NULL);
+    snprintf(s->warning, sizeof s->warning, "%.100s: the sound is left out: %.120s", s->name,
+             *s->missing ? s->missing : error->message);
+    g_error_free(error);
+    *s->missing = '\0';
+    return true;
 }
 
 /* Reads what is on the bus. An error is returned; *prerolled is set when the pipeline says so. */
@@ -311,7 +352,8 @@ static omnid_status read_bus(source_gst *s, bool *prerolled, omnid_error *err)
     while (status == OMNID_OK && (message = gst_bus_pop(s->bus))) {
         switch (GST_MESSAGE_TYPE(message)) {
         case GST_MESSAGE_ERROR:
-            status = fail_with(s, message, err);
+            if (!is_spared(s, message))
+                status = fail_with(s, message, err);
             break;
         case GST_MESSAGE_ELEMENT:
             note_missing_plugin(s, message);
@@ -342,12 +384,11 @@ static omnid_status preroll(source_gst *s, omnid_error *err)
         unsigned seen = count_wakes(s);
         OMNID_TRY(read_bus(s, &prerolled, err));
         if (failed)
-            return omnid_fail(err, OMNID_DEVICE, "%s: the pipeline does not start", s->p.uri);
+            return omnid_fail(err, OMNID_DEVICE, "%s: the pipeline does not start", s->name);
         if (s->p.stop && atomic_load(s->p.stop))
-            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->p.uri);
+            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->name);
         if (omnid_clock_us() > until_us)
-            return omnid_fail(err, OMNID_DEADLINE, "%s: nothing readable within %d s", s->p.uri,
-                              OPEN_TIMEOUT_MS / 1000);
+            return omnid_fail(err, OMNID_DEADLINE, "%s: nothing readable within %d s", s->name, OPEN_TIMEOUT_MS / 1000);
         if (!prerolled)
             wait_for_wake(s, seen, omnid_clock_us() + POLL_MS * 1000);
     }
@@ -391,7 +432,7 @@ static omnid_status play_clip(source_gst *s, omnid_error *err)
     for (int i = 0; i < N_STREAMS; i++)
         s->streams[i].end_ns = s->start_ns;
     if (gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE)
-        return omnid_fail(err, OMNID_DEVICE, "%s: cannot be played", s->p.uri);
+        return omnid_fail(err, OMNID_DEVICE, "%s: cannot be played", s->name);
     return OMNID_OK;
 }
 
@@ -401,20 +442,33 @@ static omnid_status start_clip(source_gst *s, source_info *info, omnid_error *er
     bool has_video = s->streams[VIDEO].sink, has_audio = s->streams[AUDIO].sink;
     const char *wanted = !s->p.want_audio ? "picture" : !s->p.want_video ? "sound" : "picture or sound";
     if (*s->missing && (!(has_video || has_audio) || (s->missing_video && s->p.want_video && !has_video)))
-        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->p.uri, s->missing);
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: needs '%s', which is not installed", s->name, s->missing);
     if (status == OMNID_FORMAT && !has_video && !has_audio && strstr(err ? err->text : "", "not-linked"))
-        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->p.uri, wanted);
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->name, wanted);
     if (status != OMNID_OK)
         return status;
     if (!has_video && !has_audio)
-        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->p.uri, wanted);
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds no %s", s->name, wanted);
     if (!find_start(s))
-        return omnid_fail(err, OMNID_FORMAT, "%s: holds not one frame or sample", s->p.uri);
+        return omnid_fail(err, OMNID_FORMAT, "%s: holds not one frame or sample", s->name);
     if (*s->missing)
-        snprintf(s->warning, sizeof s->warning, "%.100s: a stream is left out: needs '%.100s'", s->p.uri, s->missing);
+        snprintf(s->warning, sizeof s->warning, "%.100s: a stream is left out: needs '%.100s'", s->name, s->missing);
     s->zero_us = s->p.fast ? 0 : omnid_clock_us();
     *info = (source_info){has_video, has_audio, true, s->zero_us};
     return play_clip(s, err);
+}
+
+/* What is not live (a file in a pipeline's string) would come as fast as it can be read: its sinks wait for the clock. */
+static void pace(source_gst *s)
+{
+    s->endless = false;
+    pthread_mutex_lock(&s->lock);
+    s->paced = true;
+    GstAppSink *sinks[N_STREAMS] = {s->streams[VIDEO].sink, s->streams[AUDIO].sink};
+    pthread_mutex_unlock(&s->lock);
+    for (int i = 0; i < N_STREAMS; i++)
+        if (sinks[i])
+            g_object_set(sinks[i], "sync", TRUE, NULL);
 }
 
 omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err)
@@ -423,9 +477,13 @@ omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err
         return start_clip(s, info, err);
     *info = (source_info){s->p.want_video, s->p.want_audio, false, INT64_MIN};
     bool prerolled;
-    bool failed = gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE;
+    GstStateChangeReturn paused = gst_element_set_state(s->pipeline, GST_STATE_PAUSED);
+    if (paused == GST_STATE_CHANGE_SUCCESS || paused == GST_STATE_CHANGE_ASYNC)
+        pace(s);
+    bool failed = paused == GST_STATE_CHANGE_FAILURE ||
+                  gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE;
     OMNID_TRY(read_bus(s, &prerolled, err));
-    return failed ? omnid_fail(err, OMNID_DEVICE, "%s: does not start", s->p.uri) : OMNID_OK;
+    return failed ? omnid_fail(err, OMNID_DEVICE, "%s: does not start", s->name) : OMNID_OK;
 }
 
 /* ---- reading ---- */
@@ -509,7 +567,7 @@ static omnid_status give(source_gst *s, int which, source_data *out, omnid_error
         out->samples = (const float *)(const void *)s->map.data;
         out->n_samples = (int)(s->map.size / sizeof(float));
     } else {
-        status = omnid_fail(err, OMNID_NOMEM, "%s: a buffer of sound cannot be mapped", s->p.uri);
+        status = omnid_fail(err, OMNID_NOMEM, "%s: a buffer of sound cannot be mapped", s->name);
     }
     gst_buffer_unref(buffer);
     return status;
@@ -559,7 +617,7 @@ static omnid_status start_again(source_gst *s, omnid_error *err)
     gst_element_set_state(s->pipeline, GST_STATE_PAUSED);
     if (!s->any_given ||
         !gst_element_seek_simple(s->pipeline, GST_FORMAT_TIME, GST_SEEK_FLAG_FLUSH | GST_SEEK_FLAG_ACCURATE, 0))
-        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: cannot start again at its beginning", s->p.uri);
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: cannot start again at its beginning", s->name);
     OMNID_TRY(preroll(s, err));
     s->any_given = false;
     for (int i = 0; i < N_STREAMS; i++)
@@ -573,7 +631,7 @@ static bool tell_end(source_gst *s, source_data *out)
 {
     for (int i = 0; i < N_STREAMS; i++) {
         stream *st = &s->streams[i];
-        if (!st->sink || !st->ended || st->told || (s->clip && s->p.loop))
+        if (!st->sink || !st->ended || st->told || s->endless || (s->clip && s->p.loop))
             continue;
         st->told = true;
         out->kind = i == VIDEO ? SOURCE_PICTURE_END : SOURCE_SOUND_END;
@@ -603,9 +661,9 @@ omnid_status source_gst_wait_first(source_gst *s, int timeout_ms, omnid_error *e
         if (choose(s) >= 0)
             return OMNID_OK;
         if (s->p.stop && atomic_load(s->p.stop))
-            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->p.uri);
+            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped while it was being opened", s->name);
         if (omnid_clock_us() >= until_us)
-            return omnid_fail(err, OMNID_DEADLINE, "%s: no picture within %d s", s->p.uri, timeout_ms / 1000);
+            return omnid_fail(err, OMNID_DEADLINE, "%s: no picture within %d s", s->name, timeout_ms / 1000);
         wait_for_wake(s, seen, omnid_clock_us() + POLL_MS * 1000);
     }
 }
@@ -626,6 +684,8 @@ omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid
             return give(s, which, out, err);
         if (tell_end(s, out))
             return OMNID_OK;
+        if (clip_over(s) && s->endless)
+            return omnid_fail(err, OMNID_DEVICE, "%s: the stream has ended", s->name);
         if (clip_over(s) && !(s->clip && s->p.loop))
             return OMNID_END;
         if (clip_over(s)) {
@@ -675,7 +735,8 @@ void source_gst_close(void **self)
         return;
     let_go(s);
     char name[200];
-    snprintf(name, sizeof name, "%s", s->p.uri);
+    snprintf(name, sizeof name, "%s", s->name);
+    atomic_int *n_left_behind = s->p.n_left_behind;
     pthread_t thread;
     if (pthread_create(&thread, NULL, close_on_thread, s)) {
         free_source(s);
@@ -688,6 +749,8 @@ void source_gst_close(void **self)
     until.tv_nsec = ns % 1000000000;
     if (pthread_timedjoin_np(thread, NULL, &until)) {
         omnid_log(OMNID_LOG_ERROR, "%s: does not close within %d ms; it is left behind", name, CLOSE_TIMEOUT_MS);
+        if (n_left_behind)
+            atomic_fetch_add(n_left_behind, 1);
         pthread_detach(thread);
     }
 }

@@ -5,15 +5,28 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { N_BUILT_IN = 4, N_ADDED = 8 };
-
-static const source_ops *table[N_BUILT_IN + N_ADDED] = {
+/* clang-format off */
+static const source_ops *const built_in[] = {
     &source_test,
     &source_file,
     &source_v4l2,
     &source_mic,
+    &source_rtsp,
+    &source_rtspt,
+    &source_rtsps,
+    &source_pipeline,
+    &source_csi,
 };
-static int n_sources = N_BUILT_IN;
+/* clang-format on */
+enum { N_BUILT_IN = sizeof built_in / sizeof *built_in, N_ADDED = 8 };
+static const source_ops *added[N_ADDED];
+static int n_added;
+
+/* The i-th row, NULL at the end. */
+static const source_ops *row(int i)
+{
+    return i < N_BUILT_IN ? built_in[i] : i < N_BUILT_IN + n_added ? added[i - N_BUILT_IN] : NULL;
+}
 
 static size_t scheme_length(const char *uri)
 {
@@ -29,24 +42,27 @@ const char *source_rest(const char *uri)
 omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *err)
 {
     size_t n = scheme_length(uri);
-    for (int i = 0; i < n_sources; i++)
-        if (n == strlen(table[i]->scheme) && !strncmp(uri, table[i]->scheme, n)) {
-            *out = table[i];
+    for (int i = 0; row(i); i++)
+        if (n == strlen(row(i)->scheme) && !strncmp(uri, row(i)->scheme, n)) {
+            *out = row(i);
             return OMNID_OK;
         }
     char known[256] = "";
-    for (int i = 0; i < n_sources; i++) {
+    for (int i = 0; row(i); i++) {
         size_t used = strlen(known);
-        snprintf(known + used, sizeof known - used, "%s%s:", i ? ", " : "", table[i]->scheme);
+        snprintf(known + used, sizeof known - used, "%s%s:", i ? ", " : "", row(i)->scheme);
     }
-    return omnid_fail(err, OMNID_UNSUPPORTED, "source '%.200s': no such kind of source; known are %s", uri, known);
+    char shown[1024]; /* the reader of a sentence must not see half a password that nobody recognizes any more */
+    snprintf(shown, sizeof shown, "%s", uri);
+    omnid_capture_hide_password(shown, sizeof shown);
+    return omnid_fail(err, OMNID_UNSUPPORTED, "source '%.200s': no such kind of source; known are %s", shown, known);
 }
 
 omnid_status sources_add(const source_ops *ops)
 {
-    if (n_sources == N_BUILT_IN + N_ADDED)
+    if (n_added == N_ADDED)
         return OMNID_LIMIT;
-    table[n_sources++] = ops;
+    added[n_added++] = ops;
     return OMNID_OK;
 }
 
@@ -55,7 +71,7 @@ static capture_scheme schemes[N_BUILT_IN + 1];
 static void fill_schemes(void)
 {
     for (int i = 0; i < N_BUILT_IN; i++)
-        schemes[i] = (capture_scheme){table[i]->scheme, table[i]->description};
+        schemes[i] = (capture_scheme){built_in[i]->scheme, built_in[i]->description};
 }
 
 const capture_scheme *omnid_capture_schemes(int *n)

@@ -32,6 +32,7 @@ static const char *const pairs[][2] = {
     {"srtsrc passphrase='a b' ! x", "srtsrc passphrase=*** ! x"},
     {"rtsp://cam/user=admin&password=x1&channel=2", "rtsp://cam/user=***&password=***&channel=2"},
     {"rtsp://cam/live?PWD=x", "rtsp://cam/live?PWD=***"},
+    {"want rtsp://[USER:PASSWORD@]HOST/PATH", "want rtsp://[USER:PASSWORD@]HOST/PATH"},
     {"superuser=1 user =", "superuser=1 user ="},
     {"a user and a password: write USER", "a user and a password: write USER"},
 };
