@@ -574,8 +574,8 @@ static void test_check_and_schemes(void **state)
     for (int i = 0; i < n; i++) {
         char uri
             [40]; /* nothing stands behind the scheme: known, and whatever its check says, it says it with the name */
-        snprintf(uri, sizeof uri, "%s:", s[i].scheme);
-        omnid_status status = omnid_capture_check(uri, &err);
+        snprintf(bare, sizeof bare, "%s:", s[i].scheme);
+        omnid_status status = omnid_capture_check(bare, &err);
         assert_true(status == OMNID_OK || strstr(err.text, s[i].scheme));
         assert_true(status == OMNID_OK || !strstr(err.text, "no such kind"));
         assert_non_null(strstr(s[i].description, s[i].scheme));
