@@ -1,0 +1,124 @@
+/* check.c: would this folder load here, and if not, what to do? The engine says what is in it; here are the words. */
+#include "daemon/model_store.h"
+#include "tools/model/commands.h"
+#include "tools/model/record.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { WINDOW_S = 64, SEGMENT_S = 2 };
+
+/* ------------------------------------------------------------------ memory */
+
+static const char *precision_name(omnid_precision p)
+{
+    return p == OMNID_PRECISION_BF16 ? "bf16" : "f32";
+}
+
+static uint64_t window_bytes(const omnid_model_report *r, double window_s)
+{
+    return (uint64_t)(r->tokens_per_segment * window_s / SEGMENT_S * (double)r->kv_bytes_per_token);
+}
+
+static void print_remedies(const omnid_model_report *r, int indent)
+{
+    if (r->precision == OMNID_PRECISION_F32 && r->bf16_bytes <= r->limit_bytes)
+        printf(
+            "%*s         in bf16 it needs %s and fits: omnid --model.precision=bf16 (slower here than f32 would be)\n",
+            indent, "", tool_size_text(r->bf16_bytes).text);
+    else if (r->n_parameters > 6000000000u)
+        printf("%*s         a smaller one: omnid-model fetch qwen2.5-omni-3b\n", indent, "");
+    printf("%*s         a machine, or a control group, with %s would do\n", indent, "",
+           tool_size_text(r->need_bytes).text);
+}
+
+model_exit check_print_memory(const omnid_model_report *r, bool chosen, int indent)
+{
+    bool fits = r->need_bytes <= r->limit_bytes, f32 = r->precision == OMNID_PRECISION_F32;
+    uint64_t kv = window_bytes(r, WINDOW_S);
+    printf("%*smemory   needs %s in %s%s; this machine has %s: %s\n", indent, "", tool_size_text(r->need_bytes).text,
+           precision_name(r->precision), f32 && !chosen ? " (no bf16 instructions here)" : "",
+           tool_size_text(r->limit_bytes).text, fits ? "fits" : "does not fit");
+    printf("%*swindow   %d s of one camera: about %.0f tokens, %s of KV\n", indent, "", WINDOW_S,
+           r->tokens_per_segment * WINDOW_S / SEGMENT_S, tool_size_text(kv).text);
+    if (!fits) {
+        print_remedies(r, indent);
+        return MODEL_NO;
+    }
+    if (r->need_bytes + kv > r->limit_bytes)
+        printf("%*s         that is more than is left beside the weights: omnid --timeline.window_s=%.0f\n", indent, "",
+               4 + (double)(r->limit_bytes - r->need_bytes) / (double)kv * (WINDOW_S - 4));
+    return MODEL_OK;
+}
+
+/* ------------------------------------------------------------------ files */
+
+static model_exit check_hashes(const record *r, const char *folder, omnid_error *err)
+{
+    for (guint i = 0; i < r->files->len; i++)
+        MODEL_TRY(record_hash_file(r->files->pdata[i], folder, err));
+    printf("  hashes   all %u files are as the hub lists them\n", r->files->len);
+    return MODEL_OK;
+}
+
+/* What the record of a fetch says; folders that were not fetched have none, which is no fault. */
+static model_exit check_files(const check_options *o, const char *folder, omnid_error *err)
+{
+    record r;
+    model_exit code = record_read(&r, folder, err);
+    if (code == MODEL_MISSING && o->hashes)
+        return model_fail(err, MODEL_MISSING,
+                          "%.300s was not fetched by omnid-model: there are no hashes to compare with", folder);
+    if (code == MODEL_MISSING)
+        return MODEL_OK;
+    MODEL_TRY(code);
+    int n_missing = record_n_missing(&r, folder);
+    printf("  files    %u, %s, commit %.12s of %s\n", r.files->len, tool_size_text(record_bytes(&r)).text, r.commit,
+           r.repository);
+    if (n_missing)
+        code =
+            model_fail(err, MODEL_MISSING, "%d of %u files are missing or cut short: omnid-model fetch %.100s goes on",
+                       n_missing, r.files->len, r.name);
+    else if (!r.complete)
+        code = model_fail(err, MODEL_MISSING, "its fetch has not ended: omnid-model fetch %.100s goes on", r.name);
+    else if (o->hashes)
+        code = check_hashes(&r, folder, err);
+    record_clear(&r);
+    return code;
+}
+
+static void print_report(const omnid_model_report *r)
+{
+    printf("  model    %s parameters, %d layers, hidden %d, %s in the files\n", tool_count_text(r->n_parameters).text,
+           r->n_layers, r->hidden, r->dtype);
+    printf("  tensors  %d of the thinker, every one that is needed is there and has its shape", r->n_tensors);
+    if (r->n_unused)
+        printf("; %d without use (%s%s)", r->n_unused, r->first_unused, r->n_unused > 1 ? ", …" : "");
+    printf("\n  tokens   tokenizer.json loads; special tokens agree with config.json; vocabulary %d\n", r->vocabulary);
+}
+
+model_exit check_run(const check_options *o, omnid_error *err)
+{
+    char *folder;
+    omnid_model_report r;
+    omnid_status status = model_store_find(&folder, o->model, err);
+    if (status != OMNID_OK)
+        return model_exit_of(status);
+    printf("%s\n", folder);
+    model_exit code = check_files(o, folder, err);
+    if (code == MODEL_OK) {
+        status = omnid_model_inspect(&r, folder, &o->params, err);
+        code = model_exit_of(status);
+    }
+    if (code == MODEL_OK) {
+        print_report(&r);
+        code = check_print_memory(&r, o->params.precision != OMNID_PRECISION_AUTO, 2);
+        if (code == MODEL_NO)
+            model_fail(err, MODEL_NO, "sound, but it does not fit: it needs %s in %s, this machine has %s",
+                       tool_size_text(r.need_bytes).text, precision_name(r.precision),
+                       tool_size_text(r.limit_bytes).text);
+    }
+    fflush(stdout);
+    g_free(folder);
+    return code;
+}
