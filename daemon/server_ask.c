@@ -134,6 +134,12 @@ static omnid_status ask_engine(camera *c, const omnid_question_params *p, bool n
     return status;
 }
 
+/* Open questions are counted here before the engine is asked, so a limit of the engine's is about the question itself. */
+static protocol_code code_of_asking(omnid_status status)
+{
+    return status == OMNID_LIMIT ? PROTOCOL_TOO_LONG : protocol_code_of(status);
+}
+
 static void remember(server *s, const server_sender *from, const protocol_request *r, const omnid_question_params *p,
                      size_t index, uint64_t number, int64_t frame_wall_us)
 {
@@ -170,7 +176,7 @@ void server_ask(server *s, const server_sender *from, protocol_request *r)
         omnid_status status = ask_engine(s->cameras[index], &p, now, &number, &frame_wall_us, &err);
         good = status == OMNID_OK;
         if (!good)
-            protocol_fail(&e, protocol_code_of(status), "camera %s: %s", s->settings->cameras[index].name, err.text);
+            protocol_fail(&e, code_of_asking(status), "camera %s: %s", s->settings->cameras[index].name, err.text);
     }
     if (!good) {
         server_reply_error(s, &from->peer, r->id, &e);

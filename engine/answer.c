@@ -90,6 +90,26 @@ static omnid_status check_size(const omnid_timeline *tl, const omnid_question_pa
     return OMNID_OK;
 }
 
+enum { SEGMENT_POSITIONS = 50, LEAST_TEXT = 1024 };
+
+/* Positions behind the full window belong to the question, its history and the answer. A window that leaves hardly any was
+ * told when the timeline was made; then LEAST_TEXT are granted all the same. */
+static omnid_status check_positions(const answer *a, const omnid_timeline *tl, omnid_error *err)
+{
+    const int64_t n_window = SEGMENT_POSITIONS * (int64_t)tl->params.window_segments;
+    int64_t room = tl->engine->model->config.text.max_positions - n_window - tl->prefix_ids.n;
+    int most = 0;
+    room = room < LEAST_TEXT ? LEAST_TEXT : room;
+    for (int i = 0; i < a->ask.n_choices; i++)
+        most = a->ask.choices[i].n > most ? a->ask.choices[i].n : most;
+    if (a->ask.query.n + most <= room)
+        return OMNID_OK;
+    return omnid_fail(
+        err, OMNID_LIMIT,
+        "question, history and choices have %d tokens; beside a window of %d segments the model has room for %lld",
+        a->ask.query.n + most, tl->params.window_segments, (long long)room);
+}
+
 static omnid_status parse_retention(answer *a, const omnid_timeline *tl, const char *spec, omnid_error *err)
 {
     const omnid_model *m = tl->engine->model;
@@ -116,6 +136,7 @@ omnid_status answer_request_fill(answer *a, const omnid_timeline *tl, const omni
     OMNID_TRY(parse_retention(a, tl, p->retention, err));
     OMNID_TRY(layout_query(&ask->query, m, p, tl->parts, &ask->first_score_row, err));
     OMNID_TRY(fill_choices(a, tl, p, err));
+    OMNID_TRY(check_positions(a, tl, err));
     OMNID_TRY(utf8_stream_create(&a->text, p->stop, p->n_stop, err));
     ask->first_prune = p->first_prune;
     ask->max_tokens = p->max_tokens;

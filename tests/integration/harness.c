@@ -267,6 +267,14 @@ json_t *client_receive_end(client *c, char **text, int *n_tokens)
     }
 }
 
+json_t *client_ask_end(client *c, const char *text)
+{
+    client_send(c, text);
+    json_t *done = client_receive_end(c, NULL, NULL);
+    assert_event(done, "done");
+    return done;
+}
+
 /* ------------------------------------------------------------------ values */
 
 const json_t *value_at(const json_t *value, const char *path)

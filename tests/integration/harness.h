@@ -54,6 +54,8 @@ json_t *client_ask(client *c, const char *text);
 /* Skips messages until one that is not a token (20 s). *text (may be NULL): the tokens' text, free. */
 json_t *client_receive_end(client *c, char **text, int *n_tokens);
 
+/* Sends a question and returns its last event, which must be `done` (20 s without a word). */
+json_t *client_ask_end(client *c, const char *text);
 /* Asks again and again (20 s) until the string at the path is wanted. The whole reply. */
 json_t *client_wait_text(client *c, const char *ask, const char *path, const char *wanted);
 

@@ -2,6 +2,7 @@
  *
  *   "tokens=N bytes=B delay_ms=D"   N tokens of B bytes, D ms before each (defaults 3, 4, 0)
  *   "fail"                          ends with an error of the engine (NOMEM)
+ *   "endless"                       is refused as longer than the model's positions
  *   "hang"                          writes nothing until it is cancelled or its deadline passes
  *   "wedge"                         the same, and the engine says that it has been at one slice for 31 s
  *   anything else                   is echoed word by word
@@ -500,6 +501,8 @@ omnid_status omnid_timeline_ask(omnid_timeline *tl, const omnid_question_params 
     pthread_mutex_lock(&e->lock);
     if (!(tl->modes & (unsigned)p->mode))
         status = omnid_fail(err, OMNID_ARGUMENT, "mode %s: this timeline keeps eager only", omnid_mode_name(p->mode));
+    else if (strcmp(p->question, "endless") == 0)
+        status = omnid_fail(err, OMNID_LIMIT, "the question has 40000 tokens");
     else if (tl->n_window == 0 && !has_now)
         status = omnid_fail(err, OMNID_EMPTY, "no segment has been seen or heard yet; the first takes 2 seconds");
     else if (e->n_answers >= e->params.max_open_questions)

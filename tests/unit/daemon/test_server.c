@@ -83,10 +83,8 @@ static void now_decides_whether_the_open_segment_goes_in(void **state)
     (void)state;
     client c;
     client_open(&c, &daemon_one, ZMQ_DEALER);
-    client_send(&c, "{\"op\":\"ask\",\"question\":\"x\"}");
-    json_t *with = client_receive_end(&c, NULL, NULL);
-    client_send(&c, "{\"op\":\"ask\",\"question\":\"x\",\"now\":false}");
-    json_t *without = client_receive_end(&c, NULL, NULL);
+    json_t *with = client_ask_end(&c, "{\"op\":\"ask\",\"question\":\"x\"}");
+    json_t *without = client_ask_end(&c, "{\"op\":\"ask\",\"question\":\"x\",\"now\":false}");
     assert_int_equal(number_at(with, "timings.encoder_calls"), 2);
     assert_int_equal(number_at(without, "timings.encoder_calls"), 0);
     json_decref(with);
@@ -144,6 +142,7 @@ static void every_bad_request_gets_its_sentence(void **state)
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"garden\"}", "unknown_camera", "there is default");
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"fail\",\"stream\":false}", "no_memory", "layer 3");
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"hang\",\"deadline_ms\":50}", "deadline", "deadline");
+    expect_error(&c, "{\"op\":\"ask\",\"question\":\"endless\"}", "too_long", "40000 tokens");
     expect_error(&c, "{\"op\":\"cancel\"}", "bad_field", "id");
     size_t n = 40000;
     char *longer = malloc(n + 64);
@@ -275,9 +274,8 @@ static void before_the_first_segment_there_is_a_sentence(void **state)
     client_open(&c, &p, ZMQ_DEALER);
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"a\"}", "empty", "camera a: no segment");
     expect_error(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"b\",\"now\":false}", "empty", "camera b");
-    client_send(&c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"b\"}"); /* the open segment is something to see */
-    json_t *done = client_receive_end(&c, NULL, NULL);
-    assert_event(done, "done");
+    json_t *done = client_ask_end(
+        &c, "{\"op\":\"ask\",\"question\":\"x\",\"camera\":\"b\"}"); /* the open segment is something to see */
     assert_int_equal(number_at(done, "first_segment"), -1);
     json_decref(done);
     client_close(&c);

@@ -85,9 +85,8 @@ static void ids_are_the_connections_own(void **state)
     json_t *found = client_ask(&b, "{\"op\":\"cancel\",\"id\":\"x\"}"); /* another's id cannot be cancelled */
     assert_true(json_is_false(value_at(found, "found")));
     json_decref(found);
-    client_send(&b, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"hello there\"}"); /* but may be used */
-    json_t *done = client_receive_end(&b, NULL, NULL);
-    assert_event(done, "done");
+    json_t *done =
+        client_ask_end(&b, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"hello there\"}"); /* but may be used */
     json_decref(done);
     found = client_ask(&a, "{\"op\":\"cancel\",\"id\":\"x\"}");
     assert_event(found, "cancel");
@@ -97,9 +96,7 @@ static void ids_are_the_connections_own(void **state)
     assert_string_equal(text_at(end, "code"), "cancelled");
     assert_string_equal(text_at(end, "id"), "x");
     json_decref(end);
-    client_send(&a, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"the id is free again\"}");
-    done = client_receive_end(&a, NULL, NULL);
-    assert_event(done, "done");
+    done = client_ask_end(&a, "{\"op\":\"ask\",\"id\":\"x\",\"question\":\"the id is free again\"}");
     json_decref(done);
     client_close(&a);
     client_close(&b);
@@ -159,9 +156,7 @@ static void a_client_that_does_not_read_is_cut_off_and_hinders_nobody(void **sta
     client_send(&slow, "{\"op\":\"ask\",\"id\":1,\"question\":\"tokens=10000 bytes=4000\"}");
     int64_t start_us = omnid_clock_us();
     for (int i = 0; i < 20; i++) {
-        client_send(&quick, "{\"op\":\"ask\",\"question\":\"tokens=3\"}");
-        json_t *done = client_receive_end(&quick, NULL, NULL);
-        assert_event(done, "done");
+        json_t *done = client_ask_end(&quick, "{\"op\":\"ask\",\"question\":\"tokens=3\"}");
         json_decref(done);
     }
     assert_true(omnid_clock_us() - start_us < 5000000);

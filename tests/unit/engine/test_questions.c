@@ -252,6 +252,28 @@ static omnid_status refuse(world *w, const omnid_question_params *q, const char 
     return status;
 }
 
+/* The model has 32768 positions; a window of 600 segments leaves some 2700 of them. */
+static void a_question_that_passes_the_models_positions_is_refused(void **state)
+{
+    world w;
+    omnid_timeline_params tp = omnid_timeline_params_default();
+    char text[16000];
+    (void)state;
+    for (size_t i = 0; i < sizeof text - 1; i++)
+        text[i] = "0q5 zk9jx"[i * i % 9];
+    text[sizeof text - 1] = 0;
+    world_open(&w, "M1", "auto", NULL);
+    tp.window_segments = 600;
+    world_timeline(&w, &tp);
+    world_feed(&w, w.timeline, 0, 0, 0, 3);
+    omnid_question_params q = question(text);
+    assert_int_equal(refuse(&w, &q, "beside a window of 600 segments the model has room for 2"), OMNID_LIMIT);
+    text[1000] = 0;
+    const world_answer *a = world_ask(&w, w.timeline, &q, NULL);
+    assert_true(a->done);
+    world_close(&w);
+}
+
 static void wrong_questions_are_refused(void **state)
 {
     world w;
@@ -324,11 +346,17 @@ static void forget_forgets(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deferred_equals_offline),     cmocka_unit_test(chunked_equals_one_shot),
-        cmocka_unit_test(alone_equals_after_others),   cmocka_unit_test(cameras_do_not_mix),
-        cmocka_unit_test(choices_are_scored),          cmocka_unit_test(answers_stop),
-        cmocka_unit_test(sampling_follows_its_seed),   cmocka_unit_test(last_s_sees_the_newest_only),
-        cmocka_unit_test(wrong_questions_are_refused), cmocka_unit_test(forget_forgets),
+        cmocka_unit_test(deferred_equals_offline),
+        cmocka_unit_test(chunked_equals_one_shot),
+        cmocka_unit_test(alone_equals_after_others),
+        cmocka_unit_test(cameras_do_not_mix),
+        cmocka_unit_test(choices_are_scored),
+        cmocka_unit_test(answers_stop),
+        cmocka_unit_test(sampling_follows_its_seed),
+        cmocka_unit_test(last_s_sees_the_newest_only),
+        cmocka_unit_test(a_question_that_passes_the_models_positions_is_refused),
+        cmocka_unit_test(wrong_questions_are_refused),
+        cmocka_unit_test(forget_forgets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
