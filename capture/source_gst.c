@@ -159,7 +159,8 @@ omnid_status source_gst_create(source_gst **out, const source_params *p, const s
         return omnid_fail(err, OMNID_NOMEM, "%s: out of memory for a source", p->uri);
     }
     s->p = *p;
-    snprintf(s->name, sizeof s->name, "%.*s", (int)sizeof s->name - 1, p->shown ? p->shown : p->uri);
+    const char *shown = p->shown ? p->shown : p->uri;
+    snprintf(s->name, sizeof s->name, "%.150s%s", shown, strlen(shown) > 150 ? "…" : "");
     s->clip = gst->clip;
     s->endless = gst->endless;
     s->explain = gst->explain;
@@ -603,9 +604,11 @@ static int choose(source_gst *s)
     return -1;
 }
 
+/* Whether every stream there is has ended; not before there is one. */
 static bool clip_over(const source_gst *s)
 {
-    return (!s->streams[VIDEO].sink || s->streams[VIDEO].ended) && (!s->streams[AUDIO].sink || s->streams[AUDIO].ended);
+    const stream *v = &s->streams[VIDEO], *a = &s->streams[AUDIO];
+    return (v->sink || a->sink) && (!v->sink || v->ended) && (!a->sink || a->ended);
 }
 
 /* Back to the first frame; the next turn begins where the longer stream ended. */

@@ -33,7 +33,8 @@ static omnid_status fail_parsing(const char *launch, const char *name, GstParseC
     char **missing = gst_parse_context_get_missing_elements(context);
     const char *reason = error ? error->message : "is empty";
     omnid_status status;
-    if (missing && *missing) {
+    bool no_element = error && error->domain == GST_PARSE_ERROR && error->code == GST_PARSE_ERROR_NO_SUCH_ELEMENT;
+    if (no_element && missing && *missing) {
         const char *at = strstr(launch, *missing);
         status = omnid_fail(err, OMNID_UNSUPPORTED,
                             "%.150s: GStreamer's element '%s' (character %td) is not installed; look for it with "

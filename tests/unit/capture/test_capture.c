@@ -1,6 +1,5 @@
 /* A camera with a fake source that dies, stalls, hangs and comes back: states, gaps, retries, and a stop within 2 s. */
-#include "capture/source.h"
-#include "clips.h"
+#include "fake_source.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -11,140 +10,6 @@
 #include <unistd.h>
 /* cmocka wants the headers above before it */
 #include <cmocka.h>
-
-enum { FULL = CAPTURE_SAMPLES + CAPTURE_AWAITED, BLOCK = 320, N_FAKES = 2 };
-
-/* What "fake:N" does. Set before the capture starts. */
-typedef struct {
-    int first_life_ms;      /* then read fails; 0 = lives for ever */
-    int stall_after_ms;     /* nothing more comes, and no error; in the first life */
-    int n_failing_opens;    /* after the first life */
-    int open_hangs_ms;      /* not longer than to the stop */
-    int read_hangs_ms;      /* in the first life, after 500 ms; whatever the timeout says */
-    bool opens_with_an_end; /* ends after the first life instead */
-    atomic_int n_opened, n_tried, n_closed;
-} fake_script;
-
-static fake_script scripts[N_FAKES];
-
-typedef struct {
-    source_params p;
-    fake_script *script;
-    int64_t opened_us;
-    int64_t n_frames, n_blocks;
-    bool first_life;
-    float samples[BLOCK];
-} fake;
-
-static omnid_status fake_convert(picture *p, omnid_error *err)
-{
-    p->stride = p->width * 3;
-    p->rgb = calloc((size_t)p->height, (size_t)p->stride);
-    return p->rgb ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory");
-}
-
-static void fake_release(picture *p)
-{
-    (void)p;
-}
-
-static const picture_ops fake_pictures = {fake_convert, fake_release};
-
-static omnid_status fake_check(const char *uri, omnid_error *err)
-{
-    int n = atoi(source_rest(uri));
-    return n < N_FAKES ? OMNID_OK : omnid_fail(err, OMNID_ARGUMENT, "%s: want 0 or 1", uri);
-}
-
-static omnid_status fake_open(void **self, const source_params *p, source_info *info, omnid_error *err)
-{
-    fake_script *script = &scripts[atoi(source_rest(p->uri))];
-    *self = NULL;
-    for (int waited = 0; waited < script->open_hangs_ms; waited += 10) {
-        if (atomic_load(p->stop))
-            return omnid_fail(err, OMNID_CANCELLED, "%s: stopped", p->uri);
-        usleep(10000);
-    }
-    int tried = atomic_fetch_add(&script->n_tried, 1);
-    if (tried > 0 && tried <= script->n_failing_opens)
-        return omnid_fail(err, OMNID_DEVICE, "%s: not plugged in", p->uri);
-    fake *f = calloc(1, sizeof *f);
-    f->p = *p;
-    f->script = script;
-    f->opened_us = omnid_clock_us();
-    f->first_life = atomic_fetch_add(&script->n_opened, 1) == 0;
-    for (int i = 0; i < BLOCK; i++)
-        f->samples[i] = i % 2 ? 0.1f : -0.1f;
-    *info = (source_info){p->want_video, p->want_audio, false, INT64_MIN};
-    *self = f;
-    return OMNID_OK;
-}
-
-static omnid_status fake_read(void *self, source_data *out, int timeout_ms, omnid_error *err)
-{
-    fake *f = self;
-    const fake_script *script = f->script;
-    int64_t now_us = omnid_clock_us(), age_ms = (now_us - f->opened_us) / 1000;
-    if (f->first_life && script->read_hangs_ms && age_ms > 500)
-        usleep((useconds_t)script->read_hangs_ms * 1000);
-    if (f->first_life && script->first_life_ms && age_ms > script->first_life_ms)
-        return script->opens_with_an_end ? OMNID_END : omnid_fail(err, OMNID_DEVICE, "%s: unplugged", f->p.uri);
-    int64_t frame_us = f->p.want_video ? f->opened_us + f->n_frames * 40000 : INT64_MAX;
-    int64_t block_us = f->p.want_audio ? f->opened_us + f->n_blocks * 20000 + 20000 : INT64_MAX; /* when it is whole */
-    int64_t due_us = frame_us < block_us ? frame_us : block_us;
-    bool stalls = f->first_life && script->stall_after_ms && age_ms > script->stall_after_ms;
-    if (stalls || due_us > now_us + timeout_ms * 1000) {
-        usleep((useconds_t)timeout_ms * 1000);
-        return OMNID_AGAIN;
-    }
-    if (due_us > now_us)
-        usleep((useconds_t)(due_us - now_us));
-    if (due_us == block_us) {
-        f->n_blocks++;
-        *out = (source_data){.kind = SOURCE_SOUND, .t_us = block_us - 20000, .samples = f->samples, .n_samples = BLOCK};
-        return OMNID_OK;
-    }
-    f->n_frames++;
-    *out = (source_data){.kind = SOURCE_PICTURE, .t_us = frame_us};
-    return picture_create(&out->pic, frame_us, 32, 24, &fake_pictures, NULL, err);
-}
-
-static void fake_close(void **self)
-{
-    fake *f = *self;
-    *self = NULL;
-    if (f)
-        atomic_fetch_add(&f->script->n_closed, 1);
-    free(f);
-}
-
-static const source_ops fake_ops = {"fake", "fake:N  a test's", false, fake_check, fake_open, fake_read, fake_close};
-
-static omnid_capture *start(keeper *k, const char *video, const char *audio)
-{
-    omnid_capture *c;
-    omnid_error err;
-    capture_params p = keeper_params(k, video, audio);
-    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
-
-/* Stops and returns how many ms it took. */
-static int64_t stop(omnid_capture *c)
-{
-    int64_t begun_us = omnid_clock_us();
-    omnid_capture_stop(&c);
-    assert_null(c);
-    return (omnid_clock_us() - begun_us) / 1000;
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    memset(scripts, 0, sizeof scripts);
-    return 0;
-}
 
 /* Segments lie where the clock says, whatever was lost between them. */
 static void check_times(const keeper *k)
@@ -161,7 +26,7 @@ static void test_source_dies_and_comes_back(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 2300, .n_failing_opens = 2};
-    omnid_capture *c = start(&k, "fake:0", "same");
+    omnid_capture *c = fake_start(&k, "fake:0", "same");
     usleep(3 * 1000000);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_LOST); /* 2.3 s, then opens fail at about 2.55 and 3.05 s */
@@ -175,7 +40,7 @@ static void test_source_dies_and_comes_back(void **state)
     assert_int_equal(status.video.n_restarts, 3); /* it died, and two attempts failed */
     assert_in_range(status.video.fps, 23, 26);
     assert_in_range(-status.audio.level_dbfs * 10, 195, 205); /* a square of 0.1: -20 dBFS */
-    assert_true(stop(c) < 1000);
+    assert_true(fake_stop(c) < 1000);
     assert_int_equal(k.n_lost, 2); /* each stream once */
     assert_int_equal(k.video, CAPTURE_RUNNING);
     assert_true(k.n >= 4);
@@ -199,7 +64,7 @@ static void test_stall_without_error(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.stall_after_ms = 500};
-    omnid_capture *c = start(&k, "fake:0", NULL);
+    omnid_capture *c = fake_start(&k, "fake:0", NULL);
     usleep(3200 * 1000);
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_RUNNING); /* not before 3 s without data */
     usleep(1600 * 1000);
@@ -208,7 +73,7 @@ static void test_stall_without_error(void **state)
     assert_int_equal(status.video.n_restarts, 1);
     assert_string_equal(status.video.message, "fake:0: no picture for 3 s");
     assert_int_equal(status.audio.state, CAPTURE_OFF);
-    assert_true(stop(c) < 1000);
+    assert_true(fake_stop(c) < 1000);
     assert_int_equal(k.n_lost, 1);
     keeper_free(&k);
 }
@@ -219,7 +84,7 @@ static void test_one_of_two_sources_is_lost(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 1500, .open_hangs_ms = 300, .n_failing_opens = 100};
-    omnid_capture *c = start(&k, "fake:0", "fake:1");
+    omnid_capture *c = fake_start(&k, "fake:0", "fake:1");
     usleep(7000 * 1000);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_LOST);
@@ -227,7 +92,7 @@ static void test_one_of_two_sources_is_lost(void **state)
     assert_int_equal(status.audio.state, CAPTURE_RUNNING);
     assert_int_equal(status.audio.n_restarts, 0);
     assert_string_equal(status.audio.uri, "fake:1");
-    assert_true(stop(c) < 1000);
+    assert_true(fake_stop(c) < 1000);
     assert_int_equal(k.n, 3);
     check_times(&k);
     for (int i = 0; i < k.n; i++) {
@@ -245,12 +110,12 @@ static void test_source_ends(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 900, .opens_with_an_end = true};
-    omnid_capture *c = start(&k, "fake:0", "same");
+    omnid_capture *c = fake_start(&k, "fake:0", "same");
     assert_int_equal(omnid_capture_wait_end(c, 5000), OMNID_OK);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_ENDED);
     assert_int_equal(status.audio.state, CAPTURE_ENDED);
-    stop(c);
+    fake_stop(c);
     assert_int_equal(k.n, 1);
     assert_true(k.kept[0]->seg.last);
     assert_int_equal(k.kept[0]->seg.n_frames, 2);
@@ -264,22 +129,22 @@ static void test_stops_within_2_s(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.open_hangs_ms = 60000};
-    omnid_capture *c = start(&k, "fake:0", NULL); /* a live source that does not open is no error */
+    omnid_capture *c = fake_start(&k, "fake:0", NULL); /* a live source that does not open is no error */
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_STARTING);
-    assert_true(stop(c) < 1000);
+    assert_true(fake_stop(c) < 1000);
     keeper_free(&k);
     scripts[0] = (fake_script){.first_life_ms = 1, .n_failing_opens = 1000};
-    c = start(&k, "fake:0", NULL);
+    c = fake_start(&k, "fake:0", NULL);
     usleep(1200 * 1000);
-    assert_true(stop(c) < 1000); /* in the middle of a wait */
+    assert_true(fake_stop(c) < 1000); /* in the middle of a wait */
     keeper_free(&k);
-    c = start(&k, "test:ball", "same");
-    assert_true(stop(c) < 10000); /* at once after the start */
+    c = fake_start(&k, "test:ball", "same");
+    assert_true(fake_stop(c) < 10000); /* at once after the start */
     keeper_free(&k);
     scripts[1] = (fake_script){.read_hangs_ms = 3500};
-    c = start(&k, "fake:0", "fake:1");
+    c = fake_start(&k, "fake:0", "fake:1");
     usleep(800 * 1000);
-    int64_t took_ms = stop(c); /* the driver hangs: its thread is left behind and comes back later */
+    int64_t took_ms = fake_stop(c); /* the driver hangs: its thread is left behind and comes back later */
     assert_in_range(took_ms, 1900, 2300);
     usleep(2000 * 1000);
     assert_int_equal(scripts[1].n_closed, 1);
@@ -313,7 +178,7 @@ static void test_questions_from_other_threads(void **state)
     (void)state;
     keeper k;
     pthread_t threads[3];
-    omnid_capture *c = start(&k, "fake:0", "same");
+    omnid_capture *c = fake_start(&k, "fake:0", "same");
     atomic_store(&asking, true);
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, ask, c);
@@ -324,7 +189,7 @@ static void test_questions_from_other_threads(void **state)
         pthread_join(threads[i], &result);
         assert_ptr_equal(result, c);
     }
-    stop(c);
+    fake_stop(c);
     assert_int_equal(k.n, 1);
     assert_int_equal(k.kept[0]->seg.n_frames, 4);
     assert_int_equal(k.kept[0]->seg.n_samples_missing, 0);
@@ -337,11 +202,11 @@ static void test_back_off(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 1, .n_failing_opens = 1000};
-    omnid_capture *c = start(&k, "fake:0", NULL);
+    omnid_capture *c = fake_start(&k, "fake:0", NULL);
     usleep(3000 * 1000);
     assert_in_range(scripts[0].n_tried, 4, 5); /* at 0, 0.25, 0.75, 1.75 s, each wait +-25 % */
     assert_int_equal(omnid_capture_get_status(c).video.n_restarts, scripts[0].n_tried);
-    assert_true(stop(c) < 1000);
+    assert_true(fake_stop(c) < 1000);
     keeper_free(&k);
 }
 
@@ -362,14 +227,14 @@ int main(void)
 {
     assert_int_equal(sources_add(&fake_ops), OMNID_OK);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(test_source_dies_and_comes_back, set_up),
-        cmocka_unit_test_setup(test_stall_without_error, set_up),
-        cmocka_unit_test_setup(test_one_of_two_sources_is_lost, set_up),
-        cmocka_unit_test_setup(test_source_ends, set_up),
-        cmocka_unit_test_setup(test_stops_within_2_s, set_up),
-        cmocka_unit_test_setup(test_questions_from_other_threads, set_up),
-        cmocka_unit_test_setup(test_back_off, set_up),
-        cmocka_unit_test_setup(test_fast_needs_a_clip, set_up),
+        cmocka_unit_test_setup(test_source_dies_and_comes_back, fake_set_up),
+        cmocka_unit_test_setup(test_stall_without_error, fake_set_up),
+        cmocka_unit_test_setup(test_one_of_two_sources_is_lost, fake_set_up),
+        cmocka_unit_test_setup(test_source_ends, fake_set_up),
+        cmocka_unit_test_setup(test_stops_within_2_s, fake_set_up),
+        cmocka_unit_test_setup(test_questions_from_other_threads, fake_set_up),
+        cmocka_unit_test_setup(test_back_off, fake_set_up),
+        cmocka_unit_test_setup(test_fast_needs_a_clip, fake_set_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

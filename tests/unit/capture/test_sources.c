@@ -572,8 +572,8 @@ static void test_check_and_schemes(void **state)
     assert_string_equal(s[1].scheme, "file");
     assert_null(s[n].scheme);
     for (int i = 0; i < n; i++) {
-        char uri
-            [40]; /* nothing stands behind the scheme: known, and whatever its check says, it says it with the name */
+        /* nothing stands behind the scheme: known, and whatever its check says, it says it with the name */
+        char bare[40];
         snprintf(bare, sizeof bare, "%s:", s[i].scheme);
         omnid_status status = omnid_capture_check(bare, &err);
         assert_true(status == OMNID_OK || strstr(err.text, s[i].scheme));
