@@ -72,6 +72,13 @@ int mic_cards_list(mic_card *out, int max)
     return mic_cards_parse(out, max, cards, pcms);
 }
 
+bool mic_cards_names(const char *name, const mic_card *card)
+{
+    char number[32];
+    snprintf(number, sizeof number, "(hw:%d,%d)", card->card, card->device);
+    return strstr(name, number);
+}
+
 bool mic_cards_why(const mic_card *c, char *text, size_t size)
 {
     char path[64];

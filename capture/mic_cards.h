@@ -16,6 +16,8 @@ typedef struct {
 int mic_cards_parse(mic_card *out, int max, const char *cards, const char *pcms);
 /* The same of this machine; 0 where there is no ALSA. */
 int mic_cards_list(mic_card *out, int max);
+/* Whether a name of PortAudio's is that card's: by the number in it alone. */
+bool mic_cards_names(const char *name, const mic_card *card);
 /* Why a card that is listed is not there for us: a sentence into text, after a look at its node. False: it can be opened. */
 bool mic_cards_why(const mic_card *card, char *text, size_t size);
 

@@ -1,4 +1,5 @@
 /* mic_helper.c: the program omnid-mic. What it says and why it is a program: mic_wire.h. */
+#include "capture/mic_cards.h"
 #include "capture/mic_match.h"
 #include "capture/mic_portaudio.h"
 
@@ -15,6 +16,7 @@ enum {
     TURN_MS = 20,         /* how often the ring is emptied */
     FIRST_US = 5000000,   /* a card that was started has this long until its first block */
     SILENCE_US = 1500000, /* then none for so long means that it is gone: PortAudio 19.6 tells nothing and spins */
+    DOUBT_US = 200000,    /* after so long, a look whether the kernel still has it */
 };
 
 static bool write_all(const void *data, size_t n)
@@ -99,6 +101,40 @@ static bool send_blocks(const mic_stream *s, mic_channel channel, int *n_sent)
     return true;
 }
 
+/* Whether a card that is named by its number has left the kernel's list; of a sound server's route nothing is known. */
+static bool is_unplugged(const mic_device *d)
+{
+    mic_card cards[MIC_MAX_DEVICES];
+    if (!strstr(d->name, "(hw:"))
+        return false;
+    int n = mic_cards_list(cards, MIC_MAX_DEVICES);
+    for (int i = 0; i < n; i++)
+        if (mic_cards_names(d->name, &cards[i]))
+            return false;
+    return true;
+}
+
+/* Sends what comes until the end is asked for (OK) or the card is gone. */
+static omnid_status send_all(const mic_stream *s, const mic_device *d, mic_channel channel, omnid_error *err)
+{
+    bool listed = !is_unplugged(d); /* where /proc is hidden, nothing is */
+    int64_t newest_us = omnid_clock_us();
+    for (int n_sent = 0;;) {
+        struct pollfd end = {STDIN_FILENO, POLLIN, 0};
+        if (poll(&end, 1, TURN_MS) > 0)
+            return OMNID_OK;
+        int before = n_sent;
+        if (!send_blocks(s, channel, &n_sent))
+            return OMNID_OK;
+        int64_t now_us = omnid_clock_us(), silent_us = n_sent > before ? 0 : now_us - newest_us;
+        newest_us = now_us - silent_us;
+        if (listed && silent_us > DOUBT_US && is_unplugged(d))
+            return omnid_fail(err, OMNID_DEVICE, "'%s' was unplugged", d->name);
+        if (silent_us > (n_sent ? SILENCE_US : FIRST_US))
+            return omnid_fail(err, OMNID_DEVICE, "'%s' gives no sound any more (unplugged?)", d->name);
+    }
+}
+
 static omnid_status record(char **arguments, omnid_error *err)
 {
     mic_stream s = {0};
@@ -110,19 +146,7 @@ static omnid_status record(char **arguments, omnid_error *err)
     snprintf(opened.name, sizeof opened.name, "%s", d->name);
     if (!say(MIC_WIRE_OPENED, &opened, sizeof opened))
         return OMNID_OK;
-    int64_t newest_us = omnid_clock_us();
-    for (int n_sent = 0;;) {
-        struct pollfd end = {STDIN_FILENO, POLLIN, 0};
-        if (poll(&end, 1, TURN_MS) > 0)
-            return OMNID_OK;
-        int before = n_sent;
-        if (!send_blocks(&s, channel, &n_sent))
-            return OMNID_OK;
-        int64_t now_us = omnid_clock_us();
-        newest_us = n_sent > before ? now_us : newest_us;
-        if (now_us - newest_us > (n_sent ? SILENCE_US : FIRST_US))
-            return omnid_fail(err, OMNID_DEVICE, "'%s' gives no sound any more (unplugged?)", d->name);
-    }
+    return send_all(&s, d, channel, err);
 }
 
 int main(int argc, char **argv)

@@ -58,13 +58,11 @@ static int add_portaudio(mic_device *out)
     return n;
 }
 
-/* By its number alone: how PortAudio shortens names is its own affair. */
+/* How PortAudio shortens names is its own affair. */
 static bool is_in(const mic_device *devices, int n, const mic_card *card)
 {
-    char number[32];
-    snprintf(number, sizeof number, "(hw:%d,%d)", card->card, card->device);
     for (int i = 0; i < n; i++)
-        if (strstr(devices[i].name, number))
+        if (mic_cards_names(devices[i].name, card))
             return true;
     return false;
 }
