@@ -141,6 +141,9 @@ const kernels_ops cuda_ops = {
     .weight_bytes = cuda_weight_bytes,
     .linear = cuda_linear,
     .add = cuda_add,
+    .attend = cuda_attend,
+    .score = cuda_score,
+    .select = cuda_select,
 };
 
 /* The one symbol that is not hidden. */

@@ -93,6 +93,26 @@ static void test_random_shapes(void **state)
     test_close(&reference);
 }
 
+/* bf16 heads that go into matrix fragments, of one and of three classes: few keys and many, tiles of rows that are not full,
+ * own rows that only the later query rows see, nothing but own rows. */
+static void test_tile_shapes(void **state)
+{
+    (void)state;
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int i = 0; i < 12; i++) {
+        case_shape s = random_shape();
+        s.dtype = KERNELS_BF16;
+        s.head_dim = i % 3 == 0 ? 32 : i % 3 == 1 ? 64 : 128;
+        s.n_classes = i / 3 % 2 ? 1 : KERNELS_N_CLASSES;
+        s.n_rows = i < 6 ? s.n_rows : 70;
+        s.n_keys = i == 4 ? 0 : s.n_keys;
+        s.n_prefix = i == 4 ? 0 : s.n_prefix;
+        compare(&rig, &reference, s, i % 2 ? KERNELS_F32 : KERNELS_BF16);
+    }
+    test_close(&reference);
+}
+
 /* The published models' heads, with a context long enough to be split. */
 static void test_large_shapes(void **state)
 {
@@ -229,9 +249,9 @@ static void test_wrong_shape_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),     cmocka_unit_test(test_large_shapes),
-        cmocka_unit_test(test_row_without_keys),  cmocka_unit_test(test_threads_do_not_matter),
-        cmocka_unit_test(test_wrong_shape_fails),
+        cmocka_unit_test(test_random_shapes),         cmocka_unit_test(test_tile_shapes),
+        cmocka_unit_test(test_large_shapes),          cmocka_unit_test(test_row_without_keys),
+        cmocka_unit_test(test_threads_do_not_matter), cmocka_unit_test(test_wrong_shape_fails),
     };
     return cmocka_run_group_tests_name("attend", tests, NULL, NULL);
 }

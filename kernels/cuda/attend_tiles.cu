@@ -1,0 +1,313 @@
+/* attend_tiles.cu: attend for bf16 by matrix fragments: tiles of 64 flat rows against tiles of keys that are gathered by
+ * index, with a running maximum (Dao, "FlashAttention-2", 2023). The keys are split over blocks by a rule that knows only
+ * the launch's room and the counts, and the splits are merged in order, so the sums of a question do not depend on what
+ * else runs.
+ *
+ * Every tile of keys meets the queries of each class that one of its keys has; keys of other classes count as zeros in that
+ * product. Tiles are of one class but where a segment changes from picture to sound. */
+#include "kernels/cuda/attention_tile.cuh"
+
+using namespace attention_tile;
+
+enum { MAX_SPLITS = 32, RING = 3 };
+
+/* What a split leaves for a flat row: its sum of values, not divided, and in [2]: highest score * log2 e, Σ 2^(… - highest). */
+struct splits {
+    float *value; /* [n_splits][n_kv_heads][room * group][head_dim] */
+    float *norm;  /* [n_splits][n_kv_heads][room * group][2] */
+    int64_t n;
+};
+
+static __device__ __forceinline__ int64_t split_row(const cuda_attention &a, int split, int kv_head, int flat)
+{
+    return ((int64_t)split * a.n_kv_heads + kv_head) * (a.room * a.group) + flat;
+}
+
+template <int HD, int KEYS> struct tile_memory {
+    bf16 *q;           /* [n_classes][ROWS] rows */
+    bf16 *k, *v;       /* two tiles of [KEYS] rows each, in turn */
+    key_place *places; /* [RING][KEYS] */
+};
+
+/* The running softmax of one warp's 16 rows; lane (g, t) has rows g and g + 8. */
+template <int HD> struct running {
+    float value[HD / 8][4];
+    float highest[2], sum[2]; /* sum: this lane's columns only, until the end */
+};
+
+static __device__ __forceinline__ float quad_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
+    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
+}
+
+static __device__ __forceinline__ float quad_sum(float x)
+{
+    x += __shfl_xor_sync(0xffffffffu, x, 1);
+    return x + __shfl_xor_sync(0xffffffffu, x, 2);
+}
+
+/* Scores become probabilities against the running maximum; what was summed before shrinks with it. seen[h]: own rows up to
+ * this one are seen by the lane's row g + 8 h. */
+template <int HD, int KEYS>
+static __device__ __forceinline__ void soften(running<HD> &r, float score[KEYS / 8][4], const key_place *places,
+                                              const int seen[2], float scale)
+{
+    const int t = threadIdx.x % 4;
+    float highest[2] = {r.highest[0], r.highest[1]};
+#pragma unroll
+    for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            bool visible = places[8 * n + 2 * t + i % 2].own <= seen[i / 2];
+            score[n][i] = visible ? score[n][i] * scale : -INFINITY;
+            highest[i / 2] = fmaxf(highest[i / 2], score[n][i]);
+        }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        highest[h] = quad_max(highest[h]);
+        float base = highest[h] == -INFINITY ? 0.0f : highest[h];
+        float shrink = exp2f(r.highest[h] - base);
+        r.highest[h] = highest[h];
+        r.sum[h] *= shrink;
+#pragma unroll
+        for (int n = 0; n < HD / 8; n++) {
+            r.value[n][2 * h] *= shrink;
+            r.value[n][2 * h + 1] *= shrink;
+        }
+#pragma unroll
+        for (int n = 0; n < KEYS / 8; n++)
+#pragma unroll
+            for (int i = 2 * h; i < 2 * h + 2; i++) {
+                score[n][i] = exp2f(score[n][i] - base);
+                r.sum[h] += score[n][i];
+            }
+    }
+}
+
+/* value += p v over one tile; p are the probabilities, rounded to bf16. */
+template <int HD, int KEYS>
+static __device__ __forceinline__ void multiply_values(running<HD> &r, const float p[KEYS / 8][4], const bf16 *v)
+{
+    const int lane = threadIdx.x % CUDA_WARP;
+    const bf16 *v_row = v + (lane / 8 % 2 * 8 + lane % 8) * row_of<HD>::PITCH + lane / 16 * 8;
+#pragma unroll
+    for (int n = 0; n < KEYS; n += 16) {
+        const float *low = p[n / 8], *high = p[n / 8 + 1];
+        const unsigned left[4] = {pair_of(low[0], low[1]), pair_of(low[2], low[3]), pair_of(high[0], high[1]),
+                                  pair_of(high[2], high[3])};
+#pragma unroll
+        for (int d = 0; d < HD; d += 16) {
+            unsigned right[4];
+            cuda_load_matrices_transposed(right, v_row + n * row_of<HD>::PITCH + d);
+            cuda_multiply_fragments(r.value[d / 8], left, right);
+            cuda_multiply_fragments(r.value[d / 8 + 1], left, right + 2);
+        }
+    }
+}
+
+/* Where the keys of tile `tile` lie; past `end` there are none. */
+template <int KEYS>
+static __device__ __forceinline__ void place_keys(key_place *places, const cuda_attention &a, const cuda_extent &e,
+                                                  int64_t tile, int64_t end, int kv_head)
+{
+    int64_t j = tile * KEYS + threadIdx.x;
+    if (threadIdx.x >= KEYS)
+        return;
+    key_place place = {nullptr, nullptr, CUDA_SEEN_BY_NONE, 0};
+    if (j < end) {
+        cuda_key key = cuda_attention_key(a, e, j);
+        place.k = cuda_row_of<bf16>(a, key.page->k, key.page->capacity, key.row, kv_head);
+        place.v = cuda_row_of<bf16>(a, key.page->v, key.page->capacity, key.row, kv_head);
+        place.own = key.own;
+        place.cls = key.cls;
+    }
+    places[threadIdx.x] = place;
+}
+
+template <int HD, int KEYS>
+static __device__ __forceinline__ void load_tile(const tile_memory<HD, KEYS> &m, const cuda_attention &a, int64_t tile,
+                                                 int64_t past)
+{
+    if (tile < past) {
+        const key_place *places = m.places + tile % RING * KEYS;
+        load_rows<HD, KEYS>(m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, false, a.q);
+        load_rows<HD, KEYS>(m.v + tile % 2 * KEYS * row_of<HD>::PITCH, places, true, a.q);
+    }
+    cuda_copy_commit();
+}
+
+/* The tiles [tile, past) of keys against the block's rows. Tile i + 1 is on its way while tile i is worked on. */
+template <int HD, int KEYS>
+static __device__ __forceinline__ void run_tiles(running<HD> &r, const tile_memory<HD, KEYS> &m,
+                                                 const cuda_attention &a, const cuda_extent &e, int64_t tile,
+                                                 int64_t past, int64_t end, int kv_head, const int seen[2])
+{
+    const float scale = a.scale * 1.44269504088896341f; /* log2 e: exp2f is what the device has */
+    place_keys<KEYS>(m.places + tile % RING * KEYS, a, e, tile, end, kv_head);
+    __syncthreads();
+    load_tile(m, a, tile, past);
+    place_keys<KEYS>(m.places + (tile + 1) % RING * KEYS, a, e, tile + 1, end, kv_head);
+    for (; tile < past; tile++) {
+        __syncthreads(); /* places of the next tile are there; the last one's rows are done with */
+        load_tile(m, a, tile + 1, past);
+        cuda_copy_wait<1>();
+        __syncthreads(); /* and the other threads' copies of this tile */
+        place_keys<KEYS>(m.places + (tile + 2) % RING * KEYS, a, e, tile + 2, end, kv_head);
+        const key_place *places = m.places + tile % RING * KEYS;
+        unsigned present = classes_in<KEYS>(places, a.n_classes);
+        bool mixed = (present & (present - 1)) != 0;
+        float score[KEYS / 8][4] = {};
+        for (int c = 0; c < a.n_classes; c++)
+            if (present >> c & 1)
+                multiply_keys<HD, KEYS>(score, m.q + c * ROWS * row_of<HD>::PITCH,
+                                        m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, c, mixed);
+        soften<HD, KEYS>(r, score, places, seen, scale);
+        multiply_values<HD, KEYS>(r, score, m.v + tile % 2 * KEYS * row_of<HD>::PITCH);
+    }
+}
+
+/* One row's result, or its share of one. */
+template <int HD>
+static __device__ __forceinline__ void store_row(const running<HD> &r, const cuda_attention &a, const cuda_attended &to,
+                                                 const splits &parts, int flat, int kv_head, int h)
+{
+    const int t = threadIdx.x % 4;
+    int64_t row = flat / a.group, head = kv_head * a.group + flat % a.group;
+    int64_t at = split_row(a, blockIdx.z, kv_head, flat);
+    float factor = parts.n > 1 ? 1.0f : r.sum[h] > 0 ? 1.0f / r.sum[h] : 0.0f;
+#pragma unroll
+    for (int n = 0; n < HD / 8; n++)
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            int column = 8 * n + 2 * t + i;
+            float value = r.value[n][2 * h + i] * factor;
+            if (parts.n > 1)
+                parts.value[at * HD + column] = value;
+            else
+                cuda_attended_store(to, row, head * HD + column, value);
+        }
+    if (t > 0)
+        return;
+    if (parts.n > 1) {
+        parts.norm[2 * at] = r.highest[h];
+        parts.norm[2 * at + 1] = r.sum[h];
+    } else if (to.lse) {
+        to.lse[row * to.lse_stride + head] =
+            r.sum[h] > 0 ? (r.highest[h] + log2f(r.sum[h])) * 0.693147180559945309f : -INFINITY;
+    }
+}
+
+/* Block (tile of flat rows, key head, split). */
+template <int HD, int KEYS>
+static __global__ void __launch_bounds__(THREADS)
+    attend_tiles_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to, const splits parts)
+{
+    const int first = blockIdx.x * ROWS, kv_head = blockIdx.y, split = blockIdx.z;
+    cuda_carve shared;
+    tile_memory<HD, KEYS> m;
+    m.q = shared.take<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH);
+    m.k = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
+    m.v = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
+    m.places = shared.take<key_place>(RING * KEYS);
+    cuda_extent e;
+    if (!cuda_attention_extent(a, &e) || first >= e.n_rows * a.group)
+        return;
+    const int lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP, last = first + ROWS - 1;
+    for (int c = 0; c < a.n_classes; c++)
+        load_queries<HD>(m.q + c * ROWS * row_of<HD>::PITCH, a, c, first, e.n_rows * a.group, kv_head);
+    /* Own rows past those that this tile's last row sees are not worth a look. */
+    int last_row = last / a.group < e.n_rows ? last / a.group : e.n_rows - 1;
+    int64_t n_own = e.n_own == 0 || e.own_first + last_row + 1 < 0 ? 0 : e.own_first + last_row + 1;
+    int64_t end = (int64_t)e.n_prefix + e.n_keys + n_own, n_tiles = (end + KEYS - 1) / KEYS;
+    int64_t share = (n_tiles + parts.n - 1) / parts.n, tile = split * share;
+    int64_t past = tile + share < n_tiles ? tile + share : n_tiles;
+    running<HD> r = {{}, {-INFINITY, -INFINITY}, {0, 0}};
+    int flat[2], seen[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        flat[h] = first + 16 * warp + lane / 4 + 8 * h;
+        seen[h] = e.own_first + flat[h] / a.group;
+    }
+    if (tile < past)
+        run_tiles<HD, KEYS>(r, m, a, e, tile, past, end, kv_head, seen);
+    cuda_copy_commit(); /* the queries, where there is no key */
+    cuda_copy_wait<0>();
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        r.sum[h] = quad_sum(r.sum[h]);
+        if (flat[h] < e.n_rows * a.group)
+            store_row<HD>(r, a, to, parts, flat[h], kv_head, h);
+    }
+}
+
+/* Block (flat row, key head), one warp: the splits' shares in order. */
+template <int HD>
+static __global__ void attend_merge_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to,
+                                           const splits parts)
+{
+    const int flat = blockIdx.x, kv_head = blockIdx.y;
+    cuda_extent e;
+    if (!cuda_attention_extent(a, &e) || flat >= e.n_rows * a.group)
+        return;
+    float highest = -INFINITY, sum = 0, value[HD / CUDA_WARP] = {};
+    for (int i = 0; i < parts.n; i++)
+        highest = fmaxf(highest, parts.norm[2 * split_row(a, i, kv_head, flat)]);
+    for (int i = 0; i < parts.n; i++) {
+        int64_t at = split_row(a, i, kv_head, flat);
+        float here = parts.norm[2 * at];
+        if (here == -INFINITY)
+            continue;
+        float factor = exp2f(here - highest);
+        sum += factor * parts.norm[2 * at + 1];
+        for (int j = 0; j < HD / CUDA_WARP; j++)
+            value[j] += factor * parts.value[at * HD + j * CUDA_WARP + threadIdx.x];
+    }
+    int64_t row = flat / a.group, head = kv_head * a.group + flat % a.group;
+    for (int j = 0; j < HD / CUDA_WARP; j++)
+        cuda_attended_store(to, row, head * HD + j * CUDA_WARP + threadIdx.x, sum > 0 ? value[j] / sum : 0.0f);
+    if (to.lse && threadIdx.x == 0)
+        to.lse[row * to.lse_stride + head] = sum > 0 ? (highest + log2f(sum)) * 0.693147180559945309f : -INFINITY;
+}
+
+template <int HD, int KEYS>
+static void attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_attended &to, splits parts)
+{
+    size_t shared = cuda_shared<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH) +
+                    2 * cuda_shared<bf16>(2 * KEYS * row_of<HD>::PITCH) + cuda_shared<key_place>(RING * KEYS);
+    int64_t rows = a.room * a.group;
+    dim3 grid(cuda_blocks(rows, ROWS), (unsigned)a.n_kv_heads, (unsigned)parts.n);
+    if (!cuda_allow_shared(s, "attend", attend_tiles_kernel<HD, KEYS>, shared))
+        return;
+    cuda_launch(s, "attend", attend_tiles_kernel<HD, KEYS>, grid, THREADS, shared, a, to, parts);
+    if (parts.n > 1)
+        cuda_launch(s, "attend", attend_merge_kernel<HD>, dim3((unsigned)rows, (unsigned)a.n_kv_heads), CUDA_WARP, 0, a,
+                    to, parts);
+}
+
+/* Two blocks a processor, when the rows alone do not make so many. */
+static int split_number(kernels_stream *s, const cuda_attention &a)
+{
+    int64_t blocks = (int64_t)cuda_blocks(a.room * a.group, ROWS) * a.n_kv_heads;
+    int64_t n = 2 * (int64_t)s->backend->n_sms / blocks;
+    return n < 1 ? 1 : n > MAX_SPLITS ? MAX_SPLITS : (int)n;
+}
+
+void cuda_attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_attended &to)
+{
+    splits parts = {NULL, NULL, split_number(s, a)};
+    if (parts.n > 1) {
+        int64_t rows = (int64_t)parts.n * a.n_kv_heads * a.room * a.group;
+        parts.value = static_cast<float *>(cuda_scratch_take(s, (size_t)(rows * (a.head_dim + 2)) * sizeof(float)));
+        if (!parts.value)
+            return;
+        parts.norm = parts.value + rows * a.head_dim;
+    }
+    /* Three classes of queries take three times the room: fewer keys then, so that two blocks fit beside each other. */
+    if (a.head_dim == 32)
+        attend_tiles<32, 32>(s, a, to, parts);
+    else if (a.head_dim == 64)
+        a.n_classes == 1 ? attend_tiles<64, 64>(s, a, to, parts) : attend_tiles<64, 32>(s, a, to, parts);
+    else
+        a.n_classes == 1 ? attend_tiles<128, 64>(s, a, to, parts) : attend_tiles<128, 32>(s, a, to, parts);
+}
