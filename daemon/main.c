@@ -86,6 +86,16 @@ static void take_overrides(arguments *a, int *argc, char **argv)
     *argc = n;
 }
 
+/* A URI as a person may see it, newly allocated: what is printed may end in a bug report. */
+static char *show_source(const char *uri)
+{
+    size_t size = 2 * strlen(uri) + 64; /* the stars may be longer than what they stand for */
+    char *text = g_malloc0(size);
+    snprintf(text, size, "%s", uri[0] ? uri : "none");
+    omnid_capture_hide_password(text, size);
+    return text;
+}
+
 static int print_check(const settings *s)
 {
     omnid_error err;
@@ -103,9 +113,12 @@ static int print_check(const settings *s)
     printf("sockets: %s and %s\n", e.ask, e.events);
     for (size_t i = 0; i < s->n_cameras; i++) {
         const options_camera *c = &s->cameras[i];
-        printf("camera %s: video %s, audio %s, window %lld s, modes %s, retention %s, policy %s%s\n", c->name,
-               c->video[0] ? c->video : "none", c->audio[0] ? c->audio : "none", (long long)c->window_s, c->modes,
-               c->retention, c->policy, s->demo_camera ? " (no camera is configured)" : "");
+        char *video = show_source(c->video), *audio = show_source(c->audio);
+        printf("camera %s: video %s, audio %s, window %lld s, modes %s, retention %s, policy %s%s\n", c->name, video,
+               audio, (long long)c->window_s, c->modes, c->retention, c->policy,
+               s->demo_camera ? " (no camera is configured)" : "");
+        g_free(video);
+        g_free(audio);
     }
     return EXIT_OK;
 }
