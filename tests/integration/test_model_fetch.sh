@@ -190,7 +190,9 @@ name="killed and gone on"
 hub "$first:slow:60000:1"
 "$omnid_model" fetch me/tiny --yes >"$world/out" 2>&1 </dev/null &
 pid=$!
-grown() { [ "$(find "$model" -name "$first.*.part" -size +16k 2>/dev/null | wc -l)" = 1 ]; }
+grown() {
+    [ "$(find "$model" -name "$first.*.part" -size +16k 2>/dev/null | wc -l)" = 1 ]
+}
 wait_for grown || problem "no part grew"
 expect 75 "another omnid-model is fetching into $model" fetch me/tiny --yes
 kill -KILL $pid

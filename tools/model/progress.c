@@ -6,7 +6,15 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { DRAW_US = 200000, LINE_US = 10000000, SAMPLE_US = 500000, MAX_BAR = 30, MIN_BAR = 8 };
+enum {
+    DRAW_US = 200000,
+    LINE_US = 10000000,
+    SAMPLE_US = 500000,
+    RATE_US = 1500000,
+    MAX_BAR = 30,
+    MIN_BAR = 12,
+    MIN_NAME = 8
+};
 
 static int columns(void)
 {
@@ -16,25 +24,29 @@ static int columns(void)
 
 void progress_text(char *out, size_t size, int width, const char *what, int64_t done, int64_t total, double rate)
 {
-    char tail[128], bar[MAX_BAR + 1];
+    char tail[160], bar[MAX_BAR + 1];
     double share = total > 0 ? (double)done / (double)total : 1;
     share = share < 0 ? 0 : share > 1 ? 1 : share;
     int n = snprintf(tail, sizeof tail, " %3d%%  %s of %s", (int)(share * 100), tool_size_text((uint64_t)done).text,
                      tool_size_text((uint64_t)total).text);
-    if (rate > 0)
+    if (rate > 0 && done < total)
         snprintf(tail + n, sizeof tail - (size_t)n, "  %s/s  %s left", tool_size_text((uint64_t)rate).text,
                  tool_time_text((double)(total - done) / rate).text);
-    int room = width - (int)strlen(tail) - (int)strlen(what) - 3; /* for the bar: "[", "]" and a space before it */
-    int n_bar = room > MAX_BAR ? MAX_BAR : room;
-    if (n_bar < MIN_BAR) {
-        snprintf(out, size, "%.*s%s", width > (int)strlen(tail) ? width - (int)strlen(tail) : 0, what, tail);
+    int n_name = (int)strlen(what), room = width - (int)strlen(tail) - 3; /* of name and bar beside " [" and "]" */
+    bool cut = n_name > room - MIN_BAR;
+    if (cut)
+        n_name = room - MIN_BAR - 1; /* and "…" */
+    if (n_name < MIN_NAME && cut) {
+        snprintf(out, size, "%s", tail + 1);
         return;
     }
+    int n_bar = room - n_name - cut;
+    n_bar = n_bar > MAX_BAR ? MAX_BAR : n_bar;
     int full = (int)(share * n_bar + 0.5);
     for (int i = 0; i < n_bar; i++)
         bar[i] = i < full ? '#' : '.';
     bar[n_bar] = '\0';
-    snprintf(out, size, "%s [%s]%s", what, bar, tail);
+    snprintf(out, size, "%.*s%s [%s]%s", n_name, what, cut ? "…" : "", bar, tail);
 }
 
 double progress_rate(const progress *p)
@@ -45,7 +57,7 @@ double progress_rate(const progress *p)
     int last = (p->n_samples - 1) % PROGRESS_SAMPLES, first = (p->n_samples - n) % PROGRESS_SAMPLES;
     int64_t us = p->samples[last].at_us - p->samples[first].at_us;
     int64_t bytes = p->samples[last].done - p->samples[first].done;
-    return us > 0 && bytes > 0 ? (double)bytes * 1e6 / (double)us : 0;
+    return us >= RATE_US && bytes > 0 ? (double)bytes * 1e6 / (double)us : 0;
 }
 
 static void take_sample(progress *p, int64_t now_us)

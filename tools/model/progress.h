@@ -29,10 +29,11 @@ void progress_say(progress *p, const char *line);
 /* Ends the bar's line. */
 void progress_end(progress *p);
 
-/* The bar as text of at most `width` columns (40..), without a line end: file, bar, percent, bytes, rate, time left.
+/* The bar as text of at most `width` columns (60..), without a line end: file (cut when it is narrow), bar, percent,
+ * bytes, rate, time left.
  * rate in bytes a second; 0 = not known. */
 void progress_text(char *out, size_t size, int width, const char *what, int64_t done, int64_t total, double rate);
-/* Bytes a second over the last samples; 0 before there are two. */
+/* Bytes a second over the last samples; 0 before they span 1.5 s: the first small files say nothing. */
 double progress_rate(const progress *p);
 
 #endif
