@@ -7,11 +7,14 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     FIRST_MS = 5000, /* a camera that starts gives its first picture within a second or two */
     MAX_TRIES = 6,
+    RETURN_MS = 3000, /* how long one attempt waits for a camera that is gone, looking every LOOK_MS */
+    LOOK_MS = 200,
 };
 
 _Static_assert(sizeof(v4l2_identity) <= SOURCE_MEMORY, "the camera's identity fits into what is kept for a source");
@@ -57,10 +60,24 @@ static omnid_status find_again(v4l2_camera *out, const v4l2_identity *was, const
     return status;
 }
 
-static omnid_status find(v4l2_camera *out, const v4l2_uri *u, const v4l2_identity *was, omnid_error *err)
+/* The same, for a while: looking costs little, so a camera is taken up as soon as it is back. */
+static omnid_status await_again(v4l2_camera *out, const v4l2_identity *was, const char *device, const atomic_bool *stop,
+                                omnid_error *err)
+{
+    const struct timespec pause = {0, LOOK_MS * 1000000};
+    for (int64_t until_us = omnid_clock_us() + RETURN_MS * 1000;;) {
+        omnid_status status = find_again(out, was, device, err);
+        if (status != OMNID_NOT_FOUND || omnid_clock_us() > until_us || (stop && atomic_load(stop)))
+            return status;
+        nanosleep(&pause, NULL);
+    }
+}
+
+static omnid_status find(v4l2_camera *out, const v4l2_uri *u, const v4l2_identity *was, const atomic_bool *stop,
+                         omnid_error *err)
 {
     if (*was->path)
-        return find_again(out, was, u->device, err);
+        return await_again(out, was, u->device, stop, err);
     if (strchr(u->device, '/'))
         return v4l2_list_node(out, u->device, err);
     return find_by_name(out, u->device, err);
@@ -168,7 +185,7 @@ static omnid_status start(camera *v, const source_params *p, const v4l2_uri *u, 
     v4l2_camera c = {0};
     v4l2_choice *choices = NULL;
     int n = 0, chosen = 0;
-    omnid_status status = find(&c, u, known, err);
+    omnid_status status = find(&c, u, known, p->stop, err);
     if (status == OMNID_OK)
         status = v4l2_list_modes(&c, u->want.width, u->want.height, err);
     if (status == OMNID_OK)
@@ -229,8 +246,11 @@ static omnid_status camera_read(void *self, source_data *out, int timeout_ms, om
     omnid_status status = source_gst_read(v->gst, out, timeout_ms, err);
     if (status == OMNID_OK || status == OMNID_AGAIN)
         return status;
-    if (access(v->path, F_OK)) /* GStreamer would say that it could not read */
+    v4l2_camera now; /* GStreamer says only that it could not read */
+    if (access(v->path, F_OK))
         return v4l2_list_explain(v->path, ENODEV, err);
+    if (v4l2_list_node(&now, v->path, NULL) != OMNID_OK)
+        return v4l2_list_explain(v->path, now.failed_errno, err);
     if (status == OMNID_END)
         return omnid_fail(err, OMNID_DEVICE, "%s: the camera has stopped", v->uri);
     return status;
