@@ -219,10 +219,12 @@ static void what_stops_a_start_is_told(void **state)
     manager_wait(&m, "[STOPPING=1\nSTATUS=", 0);
     assert_non_null(strstr(m.heard, "header is torn]"));
     assert_null(strstr(m.heard, "READY"));
-    assert_int_equal(process_stop(&p, SIGTERM, NULL), 66);
+    assert_int_equal(process_wait(&p, PATIENCE_S * 1000), 66);
+    remove_folder(p.folder);
     manager_start(&m, &p, (const char *[]){"--camera.a.video=tset:", NULL});
     manager_wait(&m, "tset", 0);
-    assert_int_equal(process_stop(&p, SIGTERM, NULL), 3);
+    assert_int_equal(process_wait(&p, PATIENCE_S * 1000), 3);
+    remove_folder(p.folder);
     manager_close(&m);
 }
 
