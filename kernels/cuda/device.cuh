@@ -2,6 +2,7 @@
 #ifndef OMNID_CUDA_DEVICE_CUH
 #define OMNID_CUDA_DEVICE_CUH
 
+#include <cuda_fp16.h>
 #include <device_inline.h>
 
 #include "kernels/cuda/launch.cuh"
@@ -20,6 +21,11 @@ static __device__ __forceinline__ float cuda_load(const float *at)
 static __device__ __forceinline__ float cuda_load(const bf16 *at)
 {
     return __bfloat162float(*at);
+}
+
+static __device__ __forceinline__ float cuda_load(const __half *at)
+{
+    return __half2float(*at);
 }
 
 static __device__ __forceinline__ void cuda_store(float *at, float value)
@@ -61,7 +67,13 @@ static inline bool cuda_in_packs(const tensor *t, int64_t n)
     return (uintptr_t)t->data % 16 == 0 && (t->dim[0] < 2 || t->stride * size % 16 == 0) && tensor_cols(t) % n == 0;
 }
 
-/* Row i of t as T. */
+/* The same for a vector or a part of a row that begins at data. */
+static inline bool cuda_at_pack(const void *data)
+{
+    return (uintptr_t)data % 16 == 0;
+}
+
+/* Cells of t as T. */
 template <typename T> static inline T *cuda_data(const tensor *t)
 {
     return static_cast<T *>(t->data);
@@ -106,6 +118,12 @@ template <typename T> static __device__ __forceinline__ T cuda_block_sum(T value
         room[warp] = value;
     __syncthreads();
     return cuda_warp_sum(lane < n_warps ? room[lane] : T(0));
+}
+
+/* Threads of a block that has a row for itself, n packs long: one pack a thread up to 1024. */
+static inline unsigned cuda_row_threads(int64_t n)
+{
+    return n >= 1024 ? 1024 : (unsigned)((n + CUDA_WARP - 1) / CUDA_WARP * CUDA_WARP);
 }
 
 /* Shared memory that a piece of n T takes from a cuda_carve. */

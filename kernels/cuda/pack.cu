@@ -2,14 +2,7 @@
  * from: [n][k] dense, F32, BF16 or F16     to: [n][k] with rows `stride` apart, F32 or BF16 */
 #include "kernels/cuda/device.cuh"
 
-#include <cuda_fp16.h>
-
 enum { THREADS = 256 };
-
-static __device__ __forceinline__ float cuda_load(const __half *at)
-{
-    return __half2float(*at);
-}
 
 template <typename T, typename From>
 static __global__ void pack_kernel(T *to, int64_t stride, const From *from, int64_t n, int64_t k)

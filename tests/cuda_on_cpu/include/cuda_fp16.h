@@ -9,7 +9,6 @@
 struct __half {
     unsigned short bits;
 };
-typedef __half half;
 
 static inline float __half2float(__half x)
 {
