@@ -24,7 +24,8 @@ etc=$prefix/etc
 [ "$prefix" != /usr ] || etc=/etc
 here=$root$prefix
 
-for file in bin/omnid bin/omnid-ask bin/omnid-run libexec/omnid/omnid-mic lib/systemd/system/omnid.service lib/systemd/user/omnid.service \
+for file in bin/omnid bin/omnid-ask bin/omnid-run bin/omnid-devices bin/omnid-model libexec/omnid/omnid-mic \
+    lib/systemd/system/omnid.service lib/systemd/user/omnid.service \
     lib/sysusers.d/omnid.conf lib/tmpfiles.d/omnid.conf share/omnid/models/demo/config.json \
     share/omnid/models/demo/tokenizer.json share/omnid/models/demo/model.safetensors share/omnid/models/demo/LICENSE \
     share/doc/omnid/quickstart.md share/doc/omnid/configuration.md share/doc/omnid/deployment.md \
