@@ -1,4 +1,5 @@
 /* gst_decode.c: from a pad that carries anything to the sinks: decodebin, and what comes out of it. */
+#include "capture/gst_handover.h"
 #include "capture/source_gst.h"
 
 /* Jetson's decoders leave their pictures in the GPU's memory. Returns the pad behind an element that fetches them from
@@ -25,6 +26,7 @@ static GstPad *fetch_from_gpu(source_gst *s, GstPad *pad, GstCaps *caps)
 static void on_pad(GstElement *decoder, GstPad *pad, gpointer user)
 {
     (void)decoder;
+    TAKE_OVER(user);
     GstCaps *caps = gst_pad_get_current_caps(pad);
     if (!caps)
         caps = gst_pad_query_caps(pad, NULL);
@@ -58,6 +60,7 @@ void source_gst_watch(source_gst *s, GstElement *decoder)
 bool source_gst_decode(source_gst *s, GstPad *pad, bool spare)
 {
     GstElement *decoder;
+    TAKE_OVER(s);
     if (source_gst_make(s, &decoder, "decodebin", NULL) != OMNID_OK)
         return false;
     source_gst_watch(s, decoder);

@@ -1,6 +1,7 @@
 /* source_gst.c: a pipeline, its two appsinks, its bus, and the way from a buffer's PTS to the camera's clock. */
 #include "capture/source_gst.h"
 
+#include "capture/gst_handover.h"
 #include "capture/gst_picture.h"
 
 #include <gst/app/gstappsink.h>
@@ -9,19 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* GStreamer hands a source to its threads, and takes it back, by locks of GLib's own that ThreadSanitizer cannot see. */
-#ifndef __has_feature
-#define __has_feature(x) 0
-#endif
-#if defined(__SANITIZE_THREAD__) || __has_feature(thread_sanitizer)
-#include <sanitizer/tsan_interface.h>
-#define HAND_OVER(s) __tsan_release(s)
-#define TAKE_OVER(s) __tsan_acquire(s)
-#else
-#define HAND_OVER(s) ((void)(s))
-#define TAKE_OVER(s) ((void)(s))
-#endif
 
 enum {
     VIDEO,

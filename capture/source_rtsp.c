@@ -1,5 +1,6 @@
 /* source_rtsp.c: "rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH", a network camera. User and password go to GStreamer apart from
  * the address, so that none of its sentences can hold them. */
+#include "capture/gst_handover.h"
 #include "capture/source_gst.h"
 
 #include <gio/gio.h>
@@ -160,6 +161,7 @@ static gboolean on_select(GstElement *rtspsrc, guint number, GstCaps *caps, gpoi
 {
     (void)rtspsrc, (void)number;
     address *a = user;
+    TAKE_OVER(a);
     const char *media = media_of(caps),
                *encoding = gst_structure_get_string(gst_caps_get_structure(caps, 0), "encoding-name");
     bool both = encoding && strcmp(encoding, "MP2T") == 0;
@@ -177,6 +179,7 @@ static void on_pad(GstElement *rtspsrc, GstPad *pad, gpointer user)
 {
     (void)rtspsrc;
     const address *a = user;
+    TAKE_OVER(user);
     GstCaps *caps = gst_pad_get_current_caps(pad);
     bool sound = caps && strcmp(media_of(caps), "audio") == 0;
     source_gst_decode(a->s, pad, sound && a->want_video);
@@ -193,6 +196,7 @@ static omnid_status build(source_gst *s, const source_params *p, address *a, omn
     a->s = s;
     a->want_video = p->want_video;
     a->want_audio = p->want_audio;
+    HAND_OVER(a);
     g_signal_connect(rtspsrc, "select-stream", G_CALLBACK(on_select), a);
     g_signal_connect(rtspsrc, "pad-added", G_CALLBACK(on_pad), a);
     return OMNID_OK;

@@ -9,15 +9,15 @@ enum { FULL = CAPTURE_SAMPLES + CAPTURE_AWAITED, BLOCK = 320, N_FAKES = 2, PATIE
 
 /* What "fake:N" does. Set before the capture starts; 0 = does not. Its picture has 25 frames a second. */
 typedef struct {
-    int first_life_ms;      /* then read fails; 0 = lives for ever */
-    int stall_after_ms;     /* nothing more comes, and no error; in the first life */
-    int sound_until_ms;     /* no more sound comes, and the picture goes on; in the first life */
-    int n_failing_opens;    /* after the first life */
-    int open_hangs_ms;      /* not longer than to the stop */
-    int read_hangs_ms;      /* in the first life, after 500 ms; whatever the timeout says */
-    int close_hangs_ms;     /* after the first life */
-    bool opens_with_an_end; /* ends after the first life instead */
-    omnid_status failure;   /* of opens; OK = DEVICE */
+    int first_life_ms;        /* then read fails; 0 = lives for ever */
+    int stall_after_ms;       /* nothing more comes, and no error; in the first life */
+    int sound_until_ms;       /* no more sound comes, and the picture goes on; in the first life */
+    int n_failing_opens;      /* after the first life */
+    atomic_int open_hangs_ms; /* not longer than to the stop */
+    int read_hangs_ms;        /* in the first life, after 500 ms; whatever the timeout says */
+    int close_hangs_ms;       /* after the first life */
+    bool opens_with_an_end;   /* ends after the first life instead */
+    omnid_status failure;     /* of opens; OK = DEVICE */
     atomic_int n_opened, n_tried, n_closed;
 } fake_script;
 
