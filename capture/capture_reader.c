@@ -291,6 +291,14 @@ static bool wait_until_wanted(reader *r)
     return go_on;
 }
 
+static void let_pictures_go(reader *r)
+{
+    pthread_mutex_lock(&r->c->lock);
+    if (r->video && r->c->seg)
+        segmenter_let_go(r->c->seg);
+    pthread_mutex_unlock(&r->c->lock);
+}
+
 static void live(reader *r)
 {
     int64_t wait_us = BACKOFF_MIN_US;
@@ -302,6 +310,7 @@ static void live(reader *r)
         if (status == OMNID_OK)
             status = read_source(r, &err);
         r->ops->close(&r->source);
+        let_pictures_go(r);
         omnid_capture_hide_password(err.text, sizeof err.text);
         if (omnid_clock_us() - opened_us > BACKOFF_FORGET_US)
             wait_us = BACKOFF_MIN_US;

@@ -156,6 +156,16 @@ void segmenter_expect(segmenter *s, bool video, bool expected, int64_t now_us)
 
 /* ---- pictures ---- */
 
+void segmenter_let_go(segmenter *s)
+{
+    omnid_error err;
+    /* One that cannot be converted stays marked as failed; picture_convert has released it either way. */
+    if (s->newest)
+        (void)picture_convert(s->newest, &err);
+    if (s->before)
+        (void)picture_convert(s->before, &err);
+}
+
 /* p, of time p_us, if it stands for the instant at t_us and its pixels can be made; else NULL. */
 static picture *stands_for(segmenter *s, picture *p, int64_t p_us, int64_t t_us)
 {

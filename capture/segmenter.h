@@ -60,6 +60,10 @@ omnid_status segmenter_put_sound(segmenter *s, int64_t t_us, const float *sample
 void segmenter_end_video(segmenter *s, int64_t end_us);
 void segmenter_end_audio(segmenter *s);
 
+/* The picture's source is closed: what the segmenter still holds of it is made RGB, so that nothing of the device's is held.
+ * A camera whose buffers somebody has is not gone for the kernel, and may not come back while that is so. */
+void segmenter_let_go(segmenter *s);
+
 /* The sound's source was opened again: the next block is placed by its time exactly. */
 void segmenter_restart_audio(segmenter *s);
 

@@ -76,9 +76,33 @@ static void test_gap_after_return(void **state)
     finish(s);
 }
 
+/* When a camera is closed its buffers go back at once; what they showed still stands for the instants to come. */
+static void test_closed_camera_owns_nothing(void **state)
+{
+    (void)state;
+    segmenter *s = make(true, false, true, false);
+    put_frame(s, S);
+    put_frame(s, S + 1400 * MS);
+    put_frame(s, S + 1800 * MS);
+    assert_true(n_live_natives > 0);
+    segmenter_let_go(s);
+    assert_int_equal(n_live_natives, 0);
+    segmenter_let_go(s); /* nothing is left to do */
+    capture_segment *seg = take(s, S + 2400 * MS);
+    assert_non_null(seg);
+    assert_int_equal(seg->n_frames, 4);
+    capture_segment_free(&seg);
+    picture *broken = make_picture(S + 2500 * MS, 4, 99);
+    assert_int_equal(segmenter_put_picture(s, &broken), OMNID_OK);
+    segmenter_let_go(s);
+    assert_int_equal(n_live_natives, 0);
+    finish(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_closed_camera_owns_nothing),
         cmocka_unit_test(test_unexpected_stream),
         cmocka_unit_test(test_gap_after_return),
     };
