@@ -115,8 +115,9 @@ static void test_sound_of_the_same_source_stalls(void **state)
     keeper_free(&k);
 }
 
-/* How old the newest frame is that a question would see now: of 2 and of 30 frames a second. The figures are printed; held
- * against 0.6 s is the age less what the machine delayed the frame itself, which the test cannot promise. */
+/* How old the newest frame is that a question would see now: of 2 and of 30 frames a second. The figures are printed: at most
+ * 500 ms on a quiet machine. Only the average is held against 0.6 s, for a busy machine delays frames as it likes; which
+ * frame it is, test_snapshot holds exactly. */
 static void test_age_of_the_newest_frame(void **state)
 {
     (void)state;
@@ -146,7 +147,7 @@ static void test_age_of_the_newest_frame(void **state)
         assert_true(n > 100);
         print_message("%2d frames a second: newest frame %.0f ms old on average, %.0f ms at most, of %d looks\n",
                       rates[i], (double)sum_us / n / 1000.0, (double)oldest_us / 1000.0, n);
-        assert_true(sum_us / n < 600000); /* without the newest frame, 2 a second would give 500 ms and up */
+        assert_true(sum_us / n < 600000);
         fake_stop(c);
         keeper_free(&k);
     }
