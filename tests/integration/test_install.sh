@@ -29,7 +29,7 @@ for file in bin/omnid bin/omnid-ask bin/omnid-run bin/omnid-devices bin/omnid-mo
     lib/sysusers.d/omnid.conf lib/tmpfiles.d/omnid.conf share/omnid/models/demo/config.json \
     share/omnid/models/demo/tokenizer.json share/omnid/models/demo/model.safetensors share/omnid/models/demo/LICENSE \
     share/doc/omnid/quickstart.md share/doc/omnid/configuration.md share/doc/omnid/deployment.md \
-    share/doc/omnid/troubleshooting.md share/doc/omnid/protocol.md share/doc/omnid/python/omnid.py \
+    share/doc/omnid/troubleshooting.md share/doc/omnid/models.md share/doc/omnid/protocol.md share/doc/omnid/python/omnid.py \
     share/doc/omnid/examples/test-pattern.conf share/doc/omnid/examples/jetson.service.conf include/omnid/engine/omnid.h; do
     [ -s "$here/$file" ] || fail "$file was not installed"
 done
