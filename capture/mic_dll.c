@@ -6,6 +6,9 @@
 /* Wide at first, so that a bad first pair is forgotten within seconds, then narrow: at 0.02 Hz and 50 blocks a second, 5 ms
  * of jitter leave 0.3 ms, and a crystal 500 ppm off is caught with an error of 2 ms at most on the way. */
 static const double FIRST_HZ = 0.5, LAST_HZ = 0.02, NARROWS = 0.6;
+/* So long only the phase is corrected: a first error of 10 ms would else look like a crystal 2000 ppm off, and take a minute
+ * to be forgotten. */
+static const double PHASE_ONLY_S = 3.0;
 
 void mic_dll_start(mic_dll *d, int64_t n, double t_s, double rate_hz, double period)
 {
@@ -37,7 +40,8 @@ void mic_dll_update(mic_dll *d, int64_t n, double e)
     w = w > 0.5 ? 0.5 : w; /* a block of a second or more: the loop stays stable */
     d->t += block_s + sqrt(2.0) * w * e;
     d->n = n;
-    d->period += w * w * e / n_block;
+    if (d->age > PHASE_ONLY_S)
+        d->period += w * w * e / n_block;
     double most = d->nominal * MIC_DLL_PPM * 1e-6;
     if (fabs(d->period - d->nominal) > most)
         d->period = d->nominal + copysign(most, d->period - d->nominal);

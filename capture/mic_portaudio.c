@@ -165,9 +165,9 @@ static int heard(const void *input, void *output, unsigned long n_frames, const 
     mic_stream *s = user;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    double age_s = times->currentTime - times->inputBufferAdcTime;
-    if (!(age_s >= 0.0 && age_s < 2.0)) /* a host API that does not say */
-        age_s = (double)n_frames / s->rate_hz;
+    double age_s = times->currentTime - times->inputBufferAdcTime, least_s = (double)n_frames / s->rate_hz;
+    if (!(age_s >= least_s && age_s < 2.0)) /* a sound server's route or a host API that does not know */
+        age_s = least_s;
     int64_t t_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000 - (int64_t)(age_s * 1e6);
     if (input)
         mic_ring_put(s->ring, input, (int64_t)n_frames, t_us, flags & paInputOverflow);

@@ -70,10 +70,13 @@ static void suspect(mic_steer *s, double e, int n)
         s->suspect_sign = sign;
         s->suspect_s = fabs(e);
         s->n_suspect = 0;
+        s->halfway = false;
         s->n_suspect_blocks = 0;
     }
-    if (fabs(e) < s->suspect_s)
+    bool half = !s->halfway && (double)s->n_suspect / s->rate_hz >= PATCH_SEEN_S / 2;
+    if (half || fabs(e) < s->suspect_s)
         s->suspect_s = fabs(e);
+    s->halfway = s->halfway || half;
     s->n_suspect += n;
     s->n_suspect_blocks++;
 }
@@ -121,11 +124,11 @@ static bool is_break(const mic_steer *s, double e, bool hole)
     return fabs(e) > SURE_S || (hole && e > GAP_S) || (s->suspect_s > GAP_S && stayed(s, GAP_SEEN_S));
 }
 
+/* While errors are in doubt, the line goes on as it is. */
 static void follow(mic_steer *s, int64_t number, double e)
 {
-    if (s->suspect_sign || number <= s->dll.n)
-        return;
-    mic_dll_update(&s->dll, number, fmin(fmax(e, -JITTER_S), JITTER_S));
+    if (number > s->dll.n)
+        mic_dll_update(&s->dll, number, s->suspect_sign ? 0.0 : fmin(fmax(e, -JITTER_S), JITTER_S));
 }
 
 mic_steer_verdict mic_steer_put(mic_steer *s, int64_t index, int n, int64_t t_us, bool hole, int *patch)

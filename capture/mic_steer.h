@@ -36,7 +36,8 @@ typedef struct {
     int suspect_sign;
     int64_t n_suspect; /* samples since the first of them */
     int n_suspect_blocks;
-    double suspect_s;                      /* the smallest of them */
+    bool halfway;                          /* to a patch: the first of them may have been smaller than what stays */
+    double suspect_s;                      /* the smallest of them, or of those since halfway */
     int64_t n_gaps, n_overlaps, n_patches; /* over 50 ms; less, filled in or thrown away */
 } mic_steer;
 

@@ -10,7 +10,14 @@
 
 /* OPEN_MS: PortAudio asks every card and sound server when it starts. SILENCE_US: the helper tells of a silent card after
  * 1.5 s; when it says nothing for longer, it hangs. Both together: a loss is noticed within 3 s. */
-enum { OPEN_MS = 15000, OPEN_SLICE_MS = 50, SILENCE_US = 2300000, FIRST_US = 6000000, WARN_US = 60000000 };
+enum {
+    OPEN_MS = 15000,
+    OPEN_SLICE_MS = 50,
+    SILENCE_US = 2300000,
+    FIRST_US = 6000000,
+    SETTLE_US = 5000000,
+    WARN_US = 60000000
+};
 
 typedef struct {
     char uri[64]; /* the beginning, for sentences */
@@ -18,7 +25,7 @@ typedef struct {
     mic_resampler *resampler;
     int64_t newest_us; /* when the helper was last heard */
     bool heard;
-    int64_t warned_us;
+    int64_t quiet_until_us; /* no warning before: one a minute, and a sound server's first seconds are wild */
     char warning[256];
 } mic;
 
@@ -80,6 +87,7 @@ static omnid_status open_helper(mic *m, const source_params *p, omnid_error *err
     omnid_log(OMNID_LOG_INFO, "%s: '%s' at %.0f Hz, %s", m->uri, opened.name, opened.rate_hz,
               opened.n_channels == 1 ? "1 channel" : "2 channels");
     m->newest_us = omnid_clock_us();
+    m->quiet_until_us = m->newest_us + SETTLE_US;
     return OMNID_OK;
 }
 
@@ -103,7 +111,7 @@ static omnid_status mic_open(void **self, const source_params *p, source_info *i
 static void warn(mic *m, source_data *out)
 {
     const mic_steer *s = mic_resampler_steer(m->resampler);
-    m->warned_us = m->newest_us;
+    m->quiet_until_us = m->newest_us + WARN_US;
     snprintf(m->warning, sizeof m->warning,
              "%s: sound was lost or came twice (%lld gaps and %lld overlaps since it was opened): the "
              "machine is too busy",
@@ -120,7 +128,7 @@ static omnid_status hear(mic *m, const mic_wire_head *head, const float *samples
     m->heard = true;
     OMNID_TRY(mic_resampler_put(m->resampler, samples, head->index, (int)(head->n_bytes / sizeof *samples), head->t_us,
                                 head->hole, &sound, &out->n_samples, &out->t_us, &restarted, err));
-    if (restarted && (!m->warned_us || m->newest_us - m->warned_us > WARN_US))
+    if (restarted && m->newest_us > m->quiet_until_us)
         warn(m, out);
     out->kind = SOURCE_SOUND;
     out->samples = sound;

@@ -192,6 +192,27 @@ static void test_losses(void **state)
     assert_int_equal(r.steer.n_overlaps, 0);
 }
 
+/* A sound server hands out what it has kept, then settles: the error grows in steps, and all of it is to be found. */
+static void test_losses_in_steps(void **state)
+{
+    (void)state;
+    for (int begin = 0; begin < 2; begin++) {
+        run r;
+        run_begin(&r, rough);
+        pass(&r, begin ? 0.3 : 30);
+        mic_world_lose(&r.world, 770);
+        pass(&r, 0.06);
+        mic_world_lose(&r.world, 1200);
+        pass(&r, 0.8);
+        assert_int_equal(r.steer.n_patches, 1);
+        double ms = pass(&r, 60);
+        print_message("after 41 ms in two steps: %.2f ms\n", ms);
+        assert_true(ms < 8.0);
+        assert_int_equal(r.steer.n_patches, 1);
+        assert_int_equal(r.steer.n_gaps + r.steer.n_overlaps, 0);
+    }
+}
+
 /* Samples that found no room on the way are known by their number: not a sample's error. */
 static void test_counted_losses(void **state)
 {
@@ -260,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_rates_and_blocks),
         cmocka_unit_test(test_begin),
         cmocka_unit_test(test_losses),
+        cmocka_unit_test(test_losses_in_steps),
         cmocka_unit_test(test_counted_losses),
         cmocka_unit_test(test_clock_jumps),
         cmocka_unit_test(test_a_crystal_beyond_the_limit),
