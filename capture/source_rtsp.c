@@ -31,6 +31,7 @@ typedef struct {
 static void free_address(gpointer data)
 {
     address *a = data;
+    TAKE_OVER(a);
     g_free(a->location);
     g_free(a->user);
     g_free(a->password);
@@ -171,6 +172,7 @@ static gboolean on_select(GstElement *rtspsrc, guint number, GstCaps *caps, gpoi
                                              : 0;
     int before = atomic_fetch_or(&a->offered, kind | OFFERS);
     int wanted = (a->want_video ? OFFERS_PICTURE : 0) | (a->want_audio ? OFFERS_SOUND : 0);
+    HAND_OVER(a);
     return (kind & wanted & ~before) != 0;
 }
 
@@ -183,6 +185,7 @@ static void on_pad(GstElement *rtspsrc, GstPad *pad, gpointer user)
     GstCaps *caps = gst_pad_get_current_caps(pad);
     bool sound = caps && strcmp(media_of(caps), "audio") == 0;
     source_gst_decode(a->s, pad, sound && a->want_video);
+    HAND_OVER(user);
     gst_clear_caps(&caps);
 }
 
