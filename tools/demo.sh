@@ -5,14 +5,25 @@
 #   tools/demo.sh               a clip of models/demo/clips drawn at random
 #   tools/demo.sh --clip 7      clip 07
 #   tools/demo.sh --list        which clips there are
+#   tools/demo.sh --camera [URI] [--mic URI] [--model DIR|NAME] [--whole]
+#                               your camera and microphone: shows what there is, a level meter and a frame, then answers what
+#                               you ask. URI: any source of docs/configuration.md. --whole: the demo model gets all of the
+#                               picture instead of the square in its middle
+#   tools/demo.sh --cards [FILE]    cards to print and hold up, as PDF (omnid-cards.pdf)
 #
-# Installs missing packages (tools/deps.sh). Exit status: 0 when at least two of the three answers agree with the truth, 1 when
-# fewer do or something failed, 2 wrong command line, 69 no packages.
+# Installs missing packages (tools/deps.sh) and builds; OMNID_BIN=DIR uses the programs there instead of building.
+# Exit status: 0 when at least two of the three answers agree with the truth (--camera: all were answered), 1 when fewer do
+# or something failed, 2 wrong command line, 69 no packages.
 set -euo pipefail
+caller=$PWD
 cd "$(dirname "$0")/.."
+# shellcheck source=tools/demo_camera.sh
+. tools/demo_camera.sh
 clips=models/demo/clips
+bin=${OMNID_BIN:-build}
 folder=
 daemon=
+video='' audio='' model='' whole=0 # --camera
 
 fail() {
     echo "demo.sh: $*" >&2
@@ -38,8 +49,9 @@ clip_names() {
 }
 
 build() {
+    [ -z "${OMNID_BIN:-}" ] || return 0
     echo "Building omnid (the first time takes a minute or two) …"
-    { cmake --preset release && cmake --build build --target omnid omnid-ask; } >"$folder/build.log" 2>&1 ||
+    { cmake --preset release && cmake --build build --target omnid omnid-ask omnid-devices omnid-mic; } >"$folder/build.log" 2>&1 ||
         {
             tail -n 30 "$folder/build.log" >&2
             fail "the build failed"
@@ -47,7 +59,7 @@ build() {
 }
 
 ask() {
-    build/omnid-ask --socket "$folder/ask.sock" --timeout 60 "$@"
+    "$bin/omnid-ask" --socket "$folder/ask.sock" --timeout 60 "$@"
 }
 
 # The daemon's status as one JSON object, or nothing while it does not answer.
@@ -56,7 +68,7 @@ status() {
 }
 
 start_daemon() {
-    build/omnid --config=/dev/null --omnid.runtime_dir="$folder" --omnid.log=warning --model.path="$PWD/models/demo" \
+    "$bin/omnid" --config=/dev/null --omnid.runtime_dir="$folder" --omnid.log=warning --model.path="$PWD/models/demo" \
         --camera.demo.video="file:$PWD/$1" --camera.demo.window_s=64 >"$folder/omnid.log" 2>&1 &
     daemon=$!
 }
@@ -134,15 +146,51 @@ play() {
     [ "$agreed" -ge 2 ]
 }
 
+usage() {
+    echo "demo.sh: $*; --help tells the options" >&2
+    exit 2
+}
+
+# A path as the one who called meant it: this script has gone to the repository.
+from_caller() {
+    case $1 in
+    /*) echo "$1" ;;
+    *) echo "$caller/$1" ;;
+    esac
+}
+
+# The page of cards, to a file of the reader's.
+copy_cards() {
+    local file
+    file=$(from_caller "${1:-omnid-cards.pdf}")
+    [ ! -d "$file" ] || file=$file/omnid-cards.pdf
+    cp models/demo/cards.pdf "$file" || fail "cannot write $file"
+    echo "$file: print it (A4), cut along the lines, hold a card up so that it fills the picture, and ask what stands below it."
+}
+
+prepare() {
+    tools/deps.sh demo
+    folder=$(mktemp -d)
+    trap clean_up EXIT
+    build
+}
+
+play_clip() {
+    local clip=$1 names
+    mapfile -t names < <(clip_names)
+    [ ${#names[@]} -gt 0 ] || fail "there are no clips in $clips"
+    [ -n "$clip" ] || clip=${names[RANDOM % ${#names[@]}]}
+    [ -f "$clips/$clip.json" ] || fail "there is no clip $clip; there are: ${names[*]}"
+    prepare
+    play "$clip"
+}
+
 main() {
-    local clip='' names
+    local clip='' what=clip
     while [ $# -gt 0 ]; do
         case $1 in
         --clip)
-            if ! [[ ${2:-} =~ ^[0-9]+$ ]]; then
-                echo "demo.sh: --clip wants a number" >&2
-                exit 2
-            fi
+            [[ ${2:-} =~ ^[0-9]+$ ]] || usage "--clip wants a number"
             clip=$(printf '%02d' "$((10#$2))")
             shift
             ;;
@@ -150,26 +198,44 @@ main() {
             clip_names
             exit 0
             ;;
-        -h | --help)
-            sed -n '2,11s/^# \{0,1\}//p' "$0"
+        --camera)
+            what=camera
+            if [ -n "${2:-}" ] && [ "${2#--}" = "$2" ]; then
+                video=$2
+                shift
+            fi
+            ;;
+        --mic | --model)
+            [ -n "${2:-}" ] || usage "$1 wants a value"
+            if [ "$1" = --mic ]; then
+                audio=$2
+            else
+                model=$2
+                [ ! -d "$(from_caller "$model")" ] || model=$(from_caller "$model")
+            fi
+            shift
+            ;;
+        --whole) whole=1 ;;
+        --cards)
+            copy_cards "${2:-}"
             exit 0
             ;;
-        *)
-            echo "demo.sh: want --clip N, --list or nothing, found '$1'" >&2
-            exit 2
+        -h | --help)
+            sed -n '2,19s/^# \{0,1\}//p' "$0"
+            exit 0
             ;;
+        *) usage "want --clip N, --list, --camera, --cards or nothing, found '$1'" ;;
         esac
         shift
     done
-    mapfile -t names < <(clip_names)
-    [ ${#names[@]} -gt 0 ] || fail "there are no clips in $clips"
-    [ -n "$clip" ] || clip=${names[RANDOM % ${#names[@]}]}
-    [ -f "$clips/$clip.json" ] || fail "there is no clip $clip; there are: ${names[*]}"
-    tools/deps.sh demo
-    folder=$(mktemp -d)
-    trap clean_up EXIT
-    build
-    play "$clip"
+    if [ $what = camera ]; then
+        prepare
+        watch_live
+    elif [ -n "$audio$model" ] || [ $whole = 1 ]; then
+        usage "--mic, --model and --whole go with --camera"
+    else
+        play_clip "$clip"
+    fi
 }
 
 main "$@"

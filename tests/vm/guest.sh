@@ -1,0 +1,308 @@
+#!/usr/bin/env bash
+# guest.sh BUILD OUT: the cases, inside the machine; run.sh starts it. `guest.sh --list` names them.
+#
+# A line a case: "ok", "FAILED" or "skipped", its name, and what was measured. BUILD holds the programs; OUT, which the host
+# shares, holds word.raw (a spoken word of the demo model's world), tone.raw, loud.raw and silence.raw, and gets logs and frames.
+# Exit status: the number of cases that failed.
+# shellcheck disable=SC2317 # cases are called by their names
+set -uo pipefail
+cd "$(dirname "$0")/../.." || exit 1
+
+cases=(devices start frame colours level age question disconnect unplugged streaming-error start-error card restarts demo-black
+    demo-word demo-white demo-tone sync microphone)
+[ ! -f tests/vm/service.sh ] || cases+=(service)
+if [ "${1:-}" = --list ]; then
+    printf '%s\n' "${cases[@]}"
+    exit 0
+fi
+build=$1
+out=$2 n_failed=0 figure='' why=''
+# shellcheck source=tests/vm/rig.sh
+. tests/vm/rig.sh
+
+# Small and slow pictures, and few tokens of them: emulation is what is short here.
+video=v4l2:/dev/video0,size=320x180,fps=5
+audio='mic:Loopback: PCM (hw:0,1)'
+camera=(--camera.rig.video="$video" --camera.rig.audio="$audio" --camera.rig.window_s=16)
+tiny=tests/golden/data/M1/model
+few_tokens=--timeline.max_pixels=3136
+
+# A case that fails returns through this: the sentence.
+wrong() {
+    why=$*
+    return 1
+}
+
+frame_colours() { # "WIDTH HEIGHT RED GREEN BLUE" of the newest frame, saved as $out/NAME.jpg
+    rm -f "$out/$1.jpg"
+    ask --frame "$out/$1.jpg" >/dev/null && "$build/vm-jpeg" "$out/$1.jpg"
+}
+
+# ---- the devices as people meet them
+
+case_devices() {
+    "$build/omnid-devices" --json >"$out/devices.json" 2>"$out/devices.err"
+    figure=$(jq -r '[.cameras[0], .microphones[0] | .choice] | join("; ")' "$out/devices.json")
+    jq -e '.cameras[0] | .usable and .path == "/dev/video0" and (.name | test("vivid"))' "$out/devices.json" >/dev/null ||
+        wrong "the camera is not listed as usable" || return
+    jq -e 'any(.microphones[]; .usable and (.name | test("Loopback")))' "$out/devices.json" >/dev/null ||
+        wrong "the microphone is not listed as usable"
+}
+
+case_start() {
+    local from
+    from=$(uptime_s)
+    pattern white
+    play "$out/silence.raw"
+    start_omnid "$tiny" "${camera[@]}" "$few_tokens"
+    wait_for 120 seen_after 0 "$(running video)" || wrong "no picture" || return
+    wait_for 120 seen_after 0 "$(running audio)" || wrong "no sound" || return
+    wait_for 120 seen_after 0 '"event":"segment"' || wrong "no segment" || return
+    figure="picture $(between "$from" "$(time_of 0 "$(running video)")") s, sound $(between "$from" \
+        "$(time_of 0 "$(running audio)")") s, first segment $(between "$from" "$(time_of 0 '"event":"segment"')") s after the start"
+}
+
+case_frame() {
+    local size colours
+    wait_for 60 frame_is white || wrong "a white picture has the size and colours $(<"$out/white")" || return
+    size=$(status '.video | "\(.width) \(.height)"')
+    colours=$(<"$out/white")
+    figure="${colours/ /x} of a white picture, camera $(status '.video.fps | round') frames/s"
+    [[ $colours == "$size "* ]] || wrong "the camera's size is $size, the frame's size and colours $colours"
+}
+
+# frame_is COLOUR: whether the newest frame has it; what it has goes to $out/COLOUR.
+frame_is() {
+    local r g b
+    frame_colours "$1" >"$out/$1" || return
+    read -r _ _ r g b <"$out/$1"
+    case $1 in
+    white) true_that "$r > 200 && $g > 200 && $b > 200" ;;
+    red) true_that "$r > 150 && $g < 80 && $b < 80" ;;
+    green) true_that "$g > 150 && $r < 80 && $b < 80" ;;
+    blue) true_that "$b > 150 && $r < 80 && $g < 80" ;;
+    black) true_that "$r < 40 && $g < 40 && $b < 40" ;;
+    esac
+}
+
+case_colours() {
+    local name
+    for name in red green blue black; do
+        pattern "$name"
+        wait_for 60 frame_is "$name" || wrong "the frame of a $name picture has the size and colours $(<"$out/$name")" || return
+        figure+="$name $(cut -d' ' -f3- "$out/$name"); "
+    done
+}
+
+# level_is AWK-CONDITION on x.
+level_is() {
+    level=$(status .audio.level_dbfs)
+    true_that "${1//x/($level)}"
+}
+
+case_level() {
+    local level='' quiet
+    wait_for 60 level_is 'x < -55' || wrong "a quiet noise has $level dBFS" || return
+    quiet=$level
+    stop_playing
+    play "$out/loud.raw"
+    wait_for 60 level_is 'x > -15' || wrong "a loud tone has $level dBFS" || return
+    stop_playing
+    figure="a quiet noise $quiet dBFS, a loud tone $level dBFS"
+}
+
+# How old the newest thing is that an answer saw.
+case_age() {
+    local -a ages
+    mapfile -t ages < <(for _ in 1 2 3 4 5; do answer "Is it dark?" | jq '.newest_ago_s // empty'; done | sort -n)
+    figure="in ${#ages[@]} answers ${ages[*]} s"
+    [ ${#ages[@]} -eq 5 ] || wrong "only ${#ages[@]} of 5 questions were answered" || return
+    true_that "${ages[2]} >= 0 && ${ages[2]} < 3" || wrong "answers do not see what is now: $figure"
+}
+
+# ---- the protocol about a live camera
+
+case_question() {
+    local done_event
+    done_event=$(answer "What do you see?")
+    figure=$(jq -r '"\(.tokens) tokens, first after \(.timings.ttft_ms | round) ms, \(.evidence | length) moments of evidence"' <<<"$done_event")
+    jq -e '.event == "done" and .tokens > 0 and (.evidence | length) > 0' <<<"$done_event" >/dev/null || wrong "$done_event"
+}
+
+# ---- what is lost comes back
+
+# came_back KIND FROM BACK: waits until KIND runs again behind event FROM, and a question is answered; the figure counts from
+# uptime BACK, or from the loss when that is empty.
+came_back() {
+    local lost_at back_at
+    wait_for 60 seen_after "$2" "$(lost "$1")" || wrong "the loss was not told" || return
+    lost_at=$(time_of "$2" "$(lost "$1")")
+    wait_for 90 seen_after "$2" "$(running "$1")" || wrong "it did not come back: $(status ".$1 | tojson"); open: $(find "/proc/$daemon/fd" -lname '/dev/video*' | wc -l) camera nodes" || return
+    back_at=$(time_of "$2" "$(running "$1")")
+    figure="running again $(between "${3:-$lost_at}" "$back_at") s after ${3:+the device was back}${3:-the loss}"
+    answer "What do you see?" | jq -e '.event == "done"' >/dev/null || wrong "no answer after it"
+}
+
+case_disconnect() {
+    local n
+    n=$(event_count)
+    v4l2-ctl -c disconnect=1
+    came_back video "$n" ''
+}
+
+case_unplugged() {
+    local n back state before after
+    n=$(event_count)
+    before=$(status .gaps_video)
+    camera_out
+    wait_for 60 seen_after "$n" "$(lost video)" || wrong "the loss was not told" || return
+    sleep 6
+    state=$(status '.video.state + ": " + .video.message')
+    [[ $state == lost:* ]] || wrong "the status is $state" || return
+    answer "What do you see?" | jq -e '.event == "done"' >/dev/null || wrong "no answer without the camera" || return
+    back=$(uptime_s)
+    camera_in
+    pattern black
+    came_back video "$n" "$back" || return
+    after=$(status .gaps_video)
+    figure+=", $((after - before)) gaps told, status meanwhile '$state'"
+    [ "$after" -gt "$before" ] || wrong "no gap was counted for 6 s without picture"
+}
+
+case_streaming-error() {
+    local n
+    n=$(event_count)
+    v4l2-ctl -c inject_fatal_streaming_error=1
+    came_back video "$n" ''
+}
+
+# The camera goes, and its next start fails once.
+case_start-error() {
+    local n
+    n=$(event_count)
+    v4l2-ctl -c inject_vidioc_streamon_error=1
+    v4l2-ctl -c disconnect=1
+    came_back video "$n" ''
+}
+
+case_card() {
+    local n back before after unbinder
+    n=$(event_count)
+    before=$(status .gaps_audio)
+    card_out &
+    unbinder=$!
+    wait_for 60 seen_after "$n" "$(lost audio)" || wrong "the loss was not told" || return
+    wait "$unbinder"
+    sleep 5
+    answer "What do you hear?" | jq -e '.event == "done"' >/dev/null || wrong "no answer without the card" || return
+    back=$(uptime_s)
+    card_in
+    came_back audio "$n" "$back" || return
+    after=$(status .gaps_audio)
+    figure+=", $((after - before)) gaps told"
+    [ "$after" -gt "$before" ] || wrong "no gap was counted for 5 s without sound"
+}
+
+# All that together did not restart the process, lose a segment or make the engine skip one.
+case_restarts() {
+    local told
+    kill -0 "$daemon" || wrong "the daemon has ended" || return
+    told=$(status '"\(.segments) segments, \(.skipped) skipped, restarts of picture \(.video.restarts), of sound \(.audio.restarts)"')
+    figure="$told; $(awk '/VmRSS/ {printf "%.0f MiB resident", $2 / 1024}' "/proc/$daemon/status")"
+    [ "$(status .skipped)" = 0 ] || wrong "segments were skipped: $told"
+    stop_omnid
+}
+
+# ---- the demo model
+
+# Its segments take longer here than they last. So it looks and listens for some seconds, then both are paused, it takes in
+# what it has, and is asked. show_demo COLOUR FILE: what to see, what to play.
+show_demo() {
+    local n
+    ask --forget >/dev/null
+    ask --resume=both >/dev/null
+    n=$(event_count)
+    pattern "$1"
+    wait_for 120 seen_after "$n" "$(running video)" && wait_for 120 seen_after "$n" "$(running audio)" || wrong "not running" || return
+    play_through "$2"
+    ask --pause=both >/dev/null
+    wait_for 400 caught_up || wrong "the engine did not finish"
+}
+
+caught_up() {
+    [ "$(status .waiting)" = 0 ] && [ "$(status .visible)" -gt 0 ]
+}
+
+# demo_answers NAME QUESTION TRUTH
+demo_answers() {
+    local text
+    text=$(answer --no-now "$1" | jq -r '.text // .message')
+    figure="'$1' '$text'"
+    [ "${text,,}" = "$2" ] || wrong "want '$2', found '$text'"
+}
+
+case_demo-black() {
+    start_omnid models/demo "${camera[@]}" --timeline.max_queued=32
+    wait_for 180 seen_after 0 '"state":"ready"' || wrong "the model does not load" || return
+    show_demo black "$out/word.raw" && demo_answers "What colour is the background?" black
+}
+
+# A word that a segment's end cuts in two is heard wrong about once in twenty: it is said again then.
+case_demo-word() {
+    demo_answers "What word is spoken?" music && return
+    show_demo black "$out/word.raw" && demo_answers "What word is spoken?" music
+}
+
+case_demo-white() {
+    show_demo white "$out/tone.raw" && demo_answers "What colour is the background?" white
+}
+
+case_demo-tone() {
+    demo_answers "Is the tone high or low?" high
+    local status=$?
+    stop_omnid
+    return "$status"
+}
+
+# ---- times
+
+case_sync() {
+    "$build/vm-sync" "$video,size=320x180,fps=25" "$audio" /dev/video0 plughw:0,0 40 >"$out/sync.log" 2>"$out/sync.err"
+    local status=$?
+    figure=$(grep -m 1 '^in all' "$out/sync.log")
+    [ "$status" -eq 0 ] || wrong "$figure $(tail -n 3 "$out/sync.err" | tr '\n' ' ')"
+}
+
+case_microphone() {
+    bash tests/vm/mic.sh "$build" >"$out/mic.log" 2>&1 || wrong "$(tail -n 15 "$out/mic.log")" || return
+    figure=$(grep -oE '(lost|back) [0-9.]+ s after the card (went|came)' "$out/mic.log" | tr '\n' ';')
+}
+
+case_service() {
+    bash tests/vm/service.sh "$build" >"$out/service.log" 2>&1 || wrong "$(tail -n 15 "$out/service.log")" || return
+    figure="$(grep -c '^service.sh: ' "$out/service.log") steps"
+}
+
+# ----
+
+run_case() {
+    local from=$SECONDS
+    figure='' why=''
+    if "case_$1" 2>"$out/$1.err"; then
+        printf 'ok      %s (%s; %d s)\n' "$1" "$figure" $((SECONDS - from))
+        return
+    fi
+    n_failed=$((n_failed + 1))
+    printf 'FAILED  %s (%s; %d s)\n' "$1" "${why:-$figure}" $((SECONDS - from))
+    tail -n 5 "$out/$1.err" | sed 's/^/        /'
+    [ ! -f $log ] || tail -n 12 $log | sed 's/^/        omnid: /'
+}
+
+read -ra wanted <<<"${3:-${cases[*]}}"
+for name in "${wanted[@]}"; do
+    run_case "$name"
+done
+stop_playing
+stop_omnid
+cp $log $events "$out" 2>/dev/null
+exit $((n_failed > 100 ? 100 : n_failed))
