@@ -144,7 +144,7 @@ static void nap(double seconds)
 static bool send_body(int fd, FILE *file, int64_t first, int64_t last, const fault *f)
 {
     char block[BLOCK];
-    int64_t limit = is(f, "drop") || is(f, "stall") ? atoll(f->argument) : INT64_MAX;
+    int64_t limit = is(f, "drop") || is(f, "stall") ? atoll(f->argument) : INT64_MAX / 2;
     int64_t wrong = is(f, "corrupt") ? atoll(f->argument) : -1;
     double rate = is(f, "slow") ? atof(f->argument) : 0;
     fseeko(file, first, SEEK_SET);
