@@ -88,7 +88,7 @@ wait_for_picture() {
         running | ended) return ;;
         # Cameras need a moment; what is still lost after that stays so.
         lost:*)
-            lost_until=${lost_until:-$((SECONDS + 15))}
+            lost_until=${lost_until:-$((SECONDS + ${OMNID_DEMO_PATIENCE:-15}))}
             [ $SECONDS -lt "$lost_until" ] || fail "no picture: ${state#lost: }"
             ;;
         esac

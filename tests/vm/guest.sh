@@ -139,7 +139,7 @@ came_back() {
     lost_at=$(time_of "$2" "$(lost "$1")")
     wait_for 90 seen_after "$2" "$(running "$1")" || wrong "it did not come back: $(status ".$1 | tojson"); open: $(find "/proc/$daemon/fd" -lname '/dev/video*' | wc -l) camera nodes" || return
     back_at=$(time_of "$2" "$(running "$1")")
-    figure="running again $(between "${3:-$lost_at}" "$back_at") s after ${3:+the device was back}${3:-the loss}"
+    figure="running again $(between "${3:-$lost_at}" "$back_at") s after $([ -n "$3" ] && echo the device was back || echo the loss)"
     answer "What do you see?" | jq -e '.event == "done"' >/dev/null || wrong "no answer after it"
 }
 
