@@ -310,26 +310,34 @@ static void note_warning(source_gst *s, GstMessage *message)
     g_error_free(error);
 }
 
-/* Whether an error comes from a branch that may fail alone; see source_gst_spare. */
-static bool is_spared(source_gst *s, GstMessage *message)
+/* The marked element that a message comes out of, or NULL; one reference. See source_gst_spare. */
+static GstObject *find_spared(GstMessage *message)
 {
     GstObject *at = gst_object_ref(GST_MESSAGE_SRC(message));
-    bool spared = false;
-    while (at && !spared) {
+    while (at && !g_object_get_data(G_OBJECT(at), SPARED)) {
         GstObject *parent = gst_object_get_parent(at);
-        spared = g_object_get_data(G_OBJECT(at), SPARED) != NULL;
         gst_object_unref(at);
         at = parent;
     }
-    gst_clear_object(&at);
-    if (!spared)
+    return at;
+}
+
+/* Does without the branch that an error comes from, if it may be done without. It has to go: the pipeline would wait for it
+ * for ever on its way to playing. */
+static bool is_spared(source_gst *s, GstMessage *message)
+{
+    GstObject *branch = find_spared(message);
+    if (!branch)
         return false;
     GError *error = NULL;
     gst_message_parse_error(message, &error, NULL);
-    snprintf(s->warning, sizeof s->warning, "%.100s: the sound is left out: %.120s", s->name,
-             *s->missing ? s->missing : error->message);
+    snprintf(s->warning, sizeof s->warning, "%.100s: the sound is left out: %s%.110s", s->name,
+             *s->missing ? "needs " : "", *s->missing ? s->missing : error->message);
     g_error_free(error);
     *s->missing = '\0';
+    if (gst_bin_remove(GST_BIN(s->pipeline), GST_ELEMENT(branch)))
+        gst_element_set_state(GST_ELEMENT(branch), GST_STATE_NULL);
+    gst_object_unref(branch);
     return true;
 }
 

@@ -2,6 +2,7 @@
 #include "capture/source.h"
 #include "clips.h"
 
+#include <gst/gst.h>
 #include <math.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -180,6 +181,37 @@ static void test_without_sound(void **state)
     keeper_free(&k);
 }
 
+/* Sound whose decoder is not installed is told and left out; the picture goes on, and the source is not opened again. */
+static void test_sound_without_decoder(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"alawdec", "avdec_pcm_alaw"};
+    gst_init(NULL, NULL);
+    GstPluginFeature *features[2];
+    for (size_t i = 0; i < 2; i++)
+        if ((features[i] = gst_registry_lookup_feature(gst_registry_get(), names[i])))
+            gst_registry_remove_feature(gst_registry_get(), features[i]);
+    keeper k;
+    server s = serve(0, &(server_options){.codec = "mjpeg", .sound = "alaw"});
+    omnid_capture *c = start(&k, s.uri, "same");
+    await(c, true, CAPTURE_RUNNING);
+    capture_source_status status = await(c, false, CAPTURE_LOST); /* none for 10 s */
+    print_message("%s\n", status.message);
+    status = omnid_capture_get_status(c).video;
+    assert_int_equal(status.state, CAPTURE_RUNNING);
+    assert_int_equal(status.n_restarts, 0);
+    assert_non_null(strstr(status.message, ": the sound is left out: "));
+    omnid_capture_stop(&c);
+    kill_server(&s);
+    for (size_t i = 0; i < 2; i++)
+        if (features[i]) {
+            gst_registry_add_feature(gst_registry_get(), features[i]);
+            gst_object_unref(features[i]);
+        }
+    assert_int_equal(k.kept[k.n - 1]->seg.n_frames, 4);
+    keeper_free(&k);
+}
+
 static char logged[65536];
 
 static void keep_log(void *user, omnid_log_level level, const char *line)
@@ -353,6 +385,7 @@ int main(void)
         cmocka_unit_test(test_sentences),
         cmocka_unit_test(test_lost_and_found),
         cmocka_unit_test(test_server_ends_the_stream),
+        cmocka_unit_test(test_sound_without_decoder),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
