@@ -58,9 +58,10 @@ static bool begin(decoder *d, const uint8_t *bytes, size_t n, bool *has_tables)
     jpeg_mem_src(&d->jpeg, bytes, (unsigned long)n);
     jpeg_read_header(&d->jpeg, TRUE);
     *has_tables = d->jpeg.dc_huff_tbl_ptrs[0] || d->jpeg.arith_code;
-    if (d->jpeg.image_width > JPEG_MAX_SIDE || d->jpeg.image_height > JPEG_MAX_SIDE) {
-        snprintf(d->errors.text, sizeof d->errors.text, "%u x %u pixels; at most %d a side are read",
-                 d->jpeg.image_width, d->jpeg.image_height, JPEG_MAX_SIDE);
+    uint64_t n_pixels = (uint64_t)d->jpeg.image_width * d->jpeg.image_height;
+    if (d->jpeg.image_width > JPEG_MAX_SIDE || d->jpeg.image_height > JPEG_MAX_SIDE || n_pixels > JPEG_MAX_PIXELS) {
+        snprintf(d->errors.text, sizeof d->errors.text, "%u x %u pixels; at most %d a side and %d million are read",
+                 d->jpeg.image_width, d->jpeg.image_height, JPEG_MAX_SIDE, JPEG_MAX_PIXELS / 1000000);
         return false;
     }
     d->jpeg.out_color_space = JCS_RGB;

@@ -7,7 +7,8 @@
 
 #include "base/base.h"
 
-enum { JPEG_MAX_SIDE = 16384 }; /* pixels; a header may claim more than memory holds */
+/* A damaged header may claim more than memory holds. */
+enum { JPEG_MAX_SIDE = 16384, JPEG_MAX_PIXELS = 64 * 1024 * 1024 };
 
 typedef struct {
     uint8_t *rgb; /* malloc; height rows of stride bytes, 3 bytes a pixel */

@@ -174,12 +174,13 @@ static void test_size_that_is_too_large(void **state)
 {
     (void)state;
     file f = make_file(false, 64, 64);
-    for (unsigned long i = 2; i + 9 < f.n; i++)
-        if (f.bytes[i] == 0xff && f.bytes[i + 1] == 0xc0) {
-            memset(f.bytes + i + 5, 0xfd, 4);
-            break;
-        }
-    check_refused(f.bytes, f.n, "at most 16384 a side");
+    unsigned long at = 2;
+    while (f.bytes[at] != 0xff || f.bytes[at + 1] != 0xc0)
+        at++;
+    memset(f.bytes + at + 5, 0xfd, 4);
+    check_refused(f.bytes, f.n, "65021 x 65021 pixels; at most 16384 a side");
+    memcpy(f.bytes + at + 5, "\x30\x00\x30\x00", 4);
+    check_refused(f.bytes, f.n, "12288 x 12288 pixels");
     free(f.bytes);
 }
 
