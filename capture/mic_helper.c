@@ -15,7 +15,7 @@
 enum {
     TURN_MS = 20,         /* how often the ring is emptied */
     FIRST_US = 5000000,   /* a card that was started has this long until its first block */
-    SILENCE_US = 1500000, /* then none for so long means that it is gone: PortAudio 19.6 tells nothing and spins */
+    SILENCE_US = 2200000, /* then none for so long means that it is gone: PortAudio 19.6 tells nothing and spins */
     DOUBT_US = 200000,    /* after so long, a look whether the kernel still has it */
 };
 

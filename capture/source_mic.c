@@ -9,11 +9,11 @@
 #include <string.h>
 
 /* OPEN_MS: PortAudio asks every card and sound server when it starts. SILENCE_US: the helper tells of a silent card after
- * 1.5 s; when it says nothing for longer, it hangs. Both together: a loss is noticed within 3 s. */
+ * 2.2 s; when it says nothing for longer, it hangs. Both together: a loss is noticed within 3 s. */
 enum {
     OPEN_MS = 15000,
     OPEN_SLICE_MS = 50,
-    SILENCE_US = 2300000,
+    SILENCE_US = 2700000,
     FIRST_US = 6000000,
     SETTLE_US = 5000000,
     WARN_US = 60000000

@@ -14,7 +14,8 @@ build_set=(cmake ninja-build gcc libc6-dev pkg-config git ca-certificates
     libv4l-dev portaudio19-dev libsamplerate0-dev libturbojpeg0-dev libjpeg-dev libcurl4-openssl-dev libsystemd-dev)
 demo_set=(gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-libav jq)
 test_set=(g++ clang clang-format shellcheck ccache python3 python3-zmq gstreamer1.0-tools
-    libgstrtspserver-1.0-dev libasound2-dev v4l-utils alsa-utils systemd)
+    libgstrtspserver-1.0-dev libasound2-dev v4l-utils alsa-utils systemd
+    pulseaudio pulseaudio-utils libasound2-plugins)
 
 usage() {
     sed -n '2,9s/^# \{0,1\}//p' "$0"

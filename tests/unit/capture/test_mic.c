@@ -84,7 +84,7 @@ static void test_speaks_well(void **state)
     source_mic.close(&mic); /* NULL is no harm */
 }
 
-/* 2.3 s, not for ever; and a helper that does not leave is killed. */
+/* 2.7 s, not for ever; and a helper that does not leave is killed. */
 static void test_goes_silent(void **state)
 {
     (void)state;
