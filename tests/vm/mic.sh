@@ -46,7 +46,8 @@ playing() {
 # A sine of 440 Hz at half of full scale (-9.0 dBFS), for ever, on the card's playback side.
 play() {
     if [ ! -e "$work/tone.wav" ]; then
-        sox -n -r 48000 -c 2 -b 16 "$work/tone.wav" synth 100 sine 440 vol 0.5
+        gst-launch-1.0 -q audiotestsrc freq=440 volume=0.5 samplesperbuffer=48000 num-buffers=200 \
+            ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! wavenc ! filesink location="$work/tone.wav"
     fi
     aplay -q -D hw:Loopback,0 "$work/tone.wav" 2>"$work/aplay.log" &
     player=$!
