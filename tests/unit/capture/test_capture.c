@@ -65,9 +65,11 @@ static void test_stall_without_error(void **state)
     keeper k;
     scripts[0] = (fake_script){.stall_after_ms = 500};
     omnid_capture *c = fake_start(&k, "fake:0", NULL);
-    usleep(3200 * 1000);
-    assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_RUNNING); /* not before 3 s without data */
-    usleep(1600 * 1000);
+    fake_await(c, true, CAPTURE_RUNNING);
+    int64_t begun_us = omnid_clock_us();
+    fake_await(c, true, CAPTURE_LOST);
+    assert_true(omnid_clock_us() - begun_us > 2500000); /* not before 3 s without data */
+    fake_await(c, true, CAPTURE_RUNNING);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_RUNNING);
     assert_int_equal(status.video.n_restarts, 1);
