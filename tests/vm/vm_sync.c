@@ -134,11 +134,15 @@ static bool report(const char *name, int from, int64_t before_us, double fps)
         if (all.events[i].light_us < before_us && events)
             events[n++] = match(&all.events[i], half);
     long long n_segments = all.n_segments, n_without = all.n_without;
+    int n_clicks = all.n_clicks, n_frames = all.n_frames;
     pthread_mutex_unlock(&all.lock);
     bool ok = n > 0 && fps > 0 && sync_estimate(&r, events, n, 1000 / fps);
     free(events);
     if (!ok) {
-        printf("%s: nothing measured: %d events, %.1f frames/s\n", name, n, fps);
+        printf("%s: nothing measured: %d events, %d clicks heard, %d frames, half way at %.0f; %.1f frames/s, %lld "
+               "segments, "
+               "%lld without picture or sound\n",
+               name, n, n_clicks, n_frames, half, fps, n_segments, n_without);
         return false;
     }
     printf(
