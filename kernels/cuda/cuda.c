@@ -153,6 +153,7 @@ const kernels_ops cuda_ops = {
     .rotate = cuda_rotate,
     .similarity = cuda_similarity,
     .keep = cuda_keep,
+    .sample = cuda_sample,
     .rotate_append = cuda_rotate_append,
     .attend = cuda_attend,
     .score = cuda_score,

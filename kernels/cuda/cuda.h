@@ -183,6 +183,9 @@ void cuda_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const t
                  const kernels_counts *counts);
 void cuda_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                  double u);
+/* sample_host.c: the same by the reference, from host copies. */
+void cuda_sample_on_host(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen,
+                         const kernels_sampling *p, double u);
 
 #ifdef __cplusplus
 }

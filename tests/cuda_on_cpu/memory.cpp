@@ -27,6 +27,8 @@ namespace cuda_emulation
 {
 static const size_t RANGE = static_cast<size_t>(64) << 30, ZONE = 256;
 enum { ZONE_BYTE = 0xa5 };
+/* Larger blocks begin with so many bytes of NaN, and pages behind them are touched by those who use them only. */
+static const size_t FILLED = static_cast<size_t>(4) << 20;
 
 static struct {
     char *base;
@@ -114,7 +116,7 @@ void *device_take(size_t size)
         return nullptr;
     room = device.rooms[at];
     ASAN_UNPOISON_MEMORY_REGION(at, room);
-    memset(at, 0xff, size);
+    memset(at, 0xff, size < FILLED ? size : FILLED);
     memset(at + size, ZONE_BYTE, room - size);
     ASAN_POISON_MEMORY_REGION(at + size, room - size);
     device.blocks[at] = size;
@@ -134,7 +136,7 @@ bool device_give(void *data)
     for (size_t i = size; i < room; i++)
         if (static_cast<unsigned char>(at[i]) != ZONE_BYTE)
             die("a byte %zu behind the end of a block of %zu bytes of device memory was written", i - size, size);
-    memset(at, 0xff, size);
+    memset(at, 0xff, size < FILLED ? size : FILLED);
     ASAN_POISON_MEMORY_REGION(at, room);
     device.given_back.insert({room, at});
     device.used -= size;

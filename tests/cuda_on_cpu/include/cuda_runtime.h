@@ -3,7 +3,7 @@
 #ifndef OMNID_EMULATED_CUDA_RUNTIME_H
 #define OMNID_EMULATED_CUDA_RUNTIME_H
 
-#include <cmath>
+#include <math.h>
 #include <cstdint>
 #include <cstring>
 #include <functional>
