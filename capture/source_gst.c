@@ -67,6 +67,9 @@ static char init_error[256];
 static void init_gstreamer(void)
 {
     GError *error = NULL;
+    /* v4l2src that ends by an error loses a buffer pool, and with it the camera's open node, unless it may not pass its
+     * buffers on behind its end. Such a camera, once unplugged, does not come back. (GStreamer 1.22; the user's value stays.) */
+    setenv("GST_V4L2_FORCE_DRAIN", "1", 0);
     if (!gst_init_check(NULL, NULL, &error))
         snprintf(init_error, sizeof init_error, "GStreamer does not start: %s",
                  error ? error->message : "no reason given");
