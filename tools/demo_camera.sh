@@ -7,9 +7,9 @@ knows='The demo model knows a small drawn world and nothing else: it has never s
                 purple) and the background (black, white, grey); a digit or one of 16 words in capitals beside the shape;
                 one of the same words spoken by a machine, 1 to 4 beeps, a high or a low tone.
   It cannot     see you, your room or your things; hold a conversation. Asked for what is not there it guesses.
-Cards to hold up: tools/demo.sh --cards. Let one fill the picture from edge to edge: of simulated photographs of a card that
-does, shape, colour and background were right in 96 of 100, digits in 55, words in 38; of a card that fills half of it, the
-shape in about half, colours in four of five, digits and words by luck. For real answers: --model DIR (docs/quickstart.md).'
+Cards to hold up: tools/demo.sh --cards. Hold one straight, so that it fills the picture from edge to edge. Of simulated photographs
+like that 87 in 100 shapes, 93 and more colours, 62 digits and 43 words were right; where the card fills three quarters, half of
+the shapes, two colours in three, hardly a digit or word (models/demo/README.md). For real answers: --model DIR|NAME.'
 
 asked_first=('What shape is shown?' 'What colour is the shape?' 'What word is spoken?')
 asked_real=('What do you see?' 'What do you hear?' 'What has just happened?')
