@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 cases=(devices start frame colours level age question disconnect unplugged streaming-error start-error card restarts demo-black
-    demo-word demo-white demo-tone sync microphone)
+    demo-word demo-white demo-tone first-run sync microphone)
 [ ! -f tests/vm/service.sh ] || cases+=(service)
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${cases[@]}"
@@ -261,6 +261,17 @@ case_demo-tone() {
     local status=$?
     stop_omnid
     return "$status"
+}
+
+# tools/demo.sh --camera as somebody runs it who has just plugged in a camera, with nobody at the keyboard.
+case_first-run() {
+    pattern black
+    OMNID_BIN=$build OMNID_SKIP_DEPS=1 TMPDIR=$out tools/demo.sh --camera >"$out/first-run.log" 2>&1 </dev/null ||
+        wrong "$(tail -n 8 "$out/first-run.log")" || return
+    figure=$(grep -m 1 '^picture ' "$out/first-run.log" | tr -s ' ')
+    grep -q '^Picture: .*aspectratiocrop' "$out/first-run.log" || wrong "the picture was not cut to a square" || return
+    [ "$("$build/vm-jpeg" "$out/omnid-demo-frame.jpg" | awk '{print $1 == $2}')" = 1 ] || wrong "the frame is no square" || return
+    [ "$(grep -c 'first token' "$out/first-run.log")" = 3 ] || wrong "not every question was answered: $(tail -n 8 "$out/first-run.log")"
 }
 
 # ---- times
