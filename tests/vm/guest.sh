@@ -40,13 +40,16 @@ frame_colours() { # "WIDTH HEIGHT RED GREEN BLUE" of the newest frame, saved as 
 
 # ---- the devices as people meet them
 
+# The first list after a boot may take longer than omnid-devices waits for it.
+devices_are_listed() {
+    "$build/omnid-devices" --json --all >"$out/devices.json" 2>"$out/devices.err"
+    jq -e 'any(.cameras[]; .usable and .path == "/dev/video0" and (.name | test("vivid"))) and
+        any(.microphones[]; .usable and (.name | test("Loopback")))' "$out/devices.json" >/dev/null
+}
+
 case_devices() {
-    "$build/omnid-devices" --json >"$out/devices.json" 2>"$out/devices.err"
+    wait_for 90 devices_are_listed || wrong "not listed as usable: $(jq -c . "$out/devices.json")" || return
     figure=$(jq -r '[.cameras[0], .microphones[0] | .choice] | join("; ")' "$out/devices.json")
-    jq -e '.cameras[0] | .usable and .path == "/dev/video0" and (.name | test("vivid"))' "$out/devices.json" >/dev/null ||
-        wrong "the camera is not listed as usable" || return
-    jq -e 'any(.microphones[]; .usable and (.name | test("Loopback")))' "$out/devices.json" >/dev/null ||
-        wrong "the microphone is not listed as usable"
 }
 
 case_start() {
