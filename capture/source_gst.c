@@ -325,6 +325,30 @@ static GstObject *find_spared(GstMessage *message)
     return at;
 }
 
+/* Puts a sink for anything in the place of a branch, so that what feeds it flows on. */
+static void replace_by_nothing(source_gst *s, GstElement *branch)
+{
+    GstPad *sink = gst_element_get_static_pad(branch, "sink");
+    GstPad *feeder = sink ? gst_pad_get_peer(sink) : NULL;
+    GstElement *drain = gst_element_factory_make("fakesink", NULL);
+    gst_element_set_locked_state(branch, TRUE);
+    gst_element_set_state(branch, GST_STATE_NULL);
+    gst_bin_remove(GST_BIN(s->pipeline), branch); /* which unlinks it */
+    if (drain) {
+        g_object_set(drain, "async", FALSE, "sync", FALSE, NULL);
+        gst_bin_add(GST_BIN(s->pipeline), drain);
+        GstPad *target = gst_element_get_static_pad(drain, "sink");
+        if (feeder)
+            gst_pad_link(feeder, target);
+        gst_object_unref(target);
+        gst_element_sync_state_with_parent(drain);
+    }
+    gst_clear_object(&feeder);
+    gst_clear_object(&sink);
+    if (!s->clip) /* it still waits for what is gone */
+        gst_element_set_state(s->pipeline, GST_STATE_PLAYING);
+}
+
 /* Does without the branch that an error comes from, if it may be done without. It has to go: the pipeline would wait for it
  * for ever on its way to playing. */
 static bool is_spared(source_gst *s, GstMessage *message)
@@ -338,8 +362,7 @@ static bool is_spared(source_gst *s, GstMessage *message)
              *s->missing ? "needs " : "", *s->missing ? s->missing : error->message);
     g_error_free(error);
     *s->missing = '\0';
-    if (gst_bin_remove(GST_BIN(s->pipeline), GST_ELEMENT(branch)))
-        gst_element_set_state(GST_ELEMENT(branch), GST_STATE_NULL);
+    replace_by_nothing(s, GST_ELEMENT(branch));
     gst_object_unref(branch);
     return true;
 }
@@ -680,7 +703,8 @@ omnid_status source_gst_read(void *self, source_data *out, int timeout_ms, omnid
         bool prerolled = false;
         unsigned seen = count_wakes(s);
         OMNID_TRY(read_bus(s, &prerolled, err));
-        out->warning = take_warning(s);
+        if (!out->warning) /* of this call; one that came before nothing is not lost */
+            out->warning = take_warning(s);
         int which = choose(s);
         if (which >= 0)
             return give(s, which, out, err);
