@@ -6,17 +6,27 @@
 #include "bench/probe.h"
 #include "bench/shape.h"
 
-enum { BENCH_MAX_RETENTIONS = 8, BENCH_MAX_LENGTHS = 6, BENCH_MAX_ROWS = 256, BENCH_SAMPLES = 32040 };
+enum {
+    BENCH_MAX_RETENTIONS = 8,
+    BENCH_MAX_LENGTHS = 6,
+    BENCH_MAX_ROWS = 256,
+    BENCH_MAX_FIGURES = 512,
+    BENCH_SAMPLES = 32040
+};
 
 typedef struct {
     const char *shape, *modes, *retentions, *json, *csv, *precision, *backend;
+    const char *lengths_text; /* minutes of the long timelines, commas between */
     int n_segments, n_threads, n_layers, side, max_tokens;
     int64_t memory_limit_mib;
-    bool quick;
+    bool quick, live, only_live;
+    double budget_s; /* of the live figures; 0 = as long as they take */
     /* worked out */
     unsigned mode_set;
     const char *retention[BENCH_MAX_RETENTIONS];
     int n_retentions;
+    int lengths[BENCH_MAX_LENGTHS]; /* segments, rising */
+    int n_lengths;
     char program[4096];
 } bench_options;
 
@@ -46,6 +56,16 @@ typedef struct {
     double encode_ms, prefill_ms, ingest_ms_p95, real_time_factor;
 } bench_ingest;
 
+/* One row of the live figures (live.c). */
+typedef struct {
+    const char *part, *name, *unit; /* static */
+    omnid_mode mode;
+    const char *retention;
+    int n_segments, n_at_once; /* segments in the window; questions or cameras */
+    double p50, p95;           /* of n */
+    int n;
+} bench_figure;
+
 typedef struct {
     bench_shape shape;
     omnid_model_info info;
@@ -58,6 +78,9 @@ typedef struct {
     int n_ingest;
     bench_question questions[BENCH_MAX_ROWS];
     int n_questions;
+    bench_figure figures[BENCH_MAX_FIGURES];
+    int n_figures;
+    char cut[1024]; /* what there was no time for */
     uint64_t peak_bytes, kv_bytes;
 } bench_results;
 
@@ -66,6 +89,7 @@ typedef struct {
     bench_results *r;
     omnid_model *model;
     synthetic *source;
+    int64_t start_us; /* of the program: the budget counts from here */
 } bench;
 
 /* layers.c: whole decoder layers and the towers against the ceiling. */
@@ -73,6 +97,8 @@ omnid_status bench_layers(bench *b, omnid_error *err);
 omnid_status bench_towers(bench *b, omnid_error *err);
 /* timeline.c: segments in, questions at several lengths. */
 omnid_status bench_timelines(bench *b, omnid_error *err);
+/* live.c: figures of an engine on a thread of its own. */
+omnid_status bench_live(bench *b, omnid_error *err);
 /* Remembers the most KV that the tokens of a timeline take in all layers. */
 void bench_note_kv(bench *b, omnid_timeline *tl);
 /* Measures the ceiling again and keeps the higher figures. */

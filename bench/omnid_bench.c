@@ -22,6 +22,10 @@ enum {
     KEY_SIDE,
     KEY_TOKENS,
     KEY_LIMIT,
+    KEY_LIVE,
+    KEY_ONLY_LIVE,
+    KEY_MINUTES,
+    KEY_BUDGET,
     KEY_CEILING
 };
 
@@ -32,7 +36,7 @@ static const struct argp_option options[] = {
     {"retention", KEY_RETENTION, "R;R", 0, "Retentions to ask at, semicolons between (none;30;20)", 0},
     {"threads", KEY_THREADS, "N", 0, "Threads; 0 = all the process may use (0)", 0},
     {"precision", KEY_PRECISION, "f32|bf16", 0, "Of activations, weights and KV (what the machine does fastest)", 0},
-    {"backend", KEY_BACKEND, "NAME", 0, "auto, cpu, reference (auto)", 0},
+    {"backend", KEY_BACKEND, "NAME", 0, "auto, cuda, cpu, reference (auto)", 0},
     {"layers", KEY_LAYERS, "N", 0, "Cut decoder and towers to N layers each; the results say so", 0},
     {"side", KEY_SIDE, "N", 0, "Side of the square frames in units of 28 pixels (12: 336x336)", 0},
     {"tokens", KEY_TOKENS, "N", 0, "Tokens of an answer (9)", 0},
@@ -40,6 +44,11 @@ static const struct argp_option options[] = {
     {"json", KEY_JSON, "FILE", 0, "Write all figures there", 0},
     {"csv", KEY_CSV, "FILE", 0, "Append a row for each mode, retention and length", 0},
     {"quick", KEY_QUICK, NULL, 0, "8 segments, retentions none and 30, shorter contexts", 0},
+    {"live", KEY_LIVE, NULL, 0, "Also: first ids idle and during ingest, long timelines, many questions and cameras",
+     0},
+    {"only-live", KEY_ONLY_LIVE, NULL, 0, "Nothing but those", 0},
+    {"minutes", KEY_MINUTES, "N,N", 0, "Lengths of the long timelines, rising (1,5,30)", 0},
+    {"budget", KEY_BUDGET, "SECONDS", 0, "No new part of --live after so long; says what was left out", 0},
     {"ceiling", KEY_CEILING, "PRECISION,THREADS", OPTION_HIDDEN, "Only measure the ceilings", 0},
     {0}};
 
@@ -98,6 +107,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_LIMIT:
         o->memory_limit_mib = whole(state, "memory-limit-mib", arg, 0, 1 << 30);
         break;
+    case KEY_LIVE:
+        o->live = true;
+        break;
+    case KEY_ONLY_LIVE:
+        o->live = o->only_live = true;
+        break;
+    case KEY_MINUTES:
+        o->lengths_text = arg;
+        break;
+    case KEY_BUDGET:
+        o->budget_s = whole(state, "budget", arg, 1, 1000000);
+        break;
     case KEY_CEILING:
         exit(ceiling_main(arg));
     case ARGP_KEY_ARG:
@@ -131,6 +152,24 @@ static omnid_status read_modes(bench_options *o, char *text, omnid_error *err)
         OMNID_TRY(omnid_mode_parse(&mode, names[i], err));
         o->mode_set |= mode;
     }
+    return OMNID_OK;
+}
+
+/* Minutes, a fraction allowed, to segments of 2 s. */
+static omnid_status read_lengths(bench_options *o, omnid_error *err)
+{
+    char text[128];
+    const char *parts[BENCH_MAX_LENGTHS];
+    snprintf(text, sizeof text, "%s", o->lengths_text);
+    int n = split(text, ',', parts, BENCH_MAX_LENGTHS);
+    for (int i = 0; i < n; i++) {
+        char *end;
+        double minutes = strtod(parts[i], &end);
+        o->lengths[i] = minutes > 0 && minutes < 1440 ? (int)(minutes * 30 + 0.5) : 0;
+        if (end == parts[i] || *end || o->lengths[i] < 1 || (i > 0 && o->lengths[i] <= o->lengths[i - 1]))
+            return omnid_fail(err, OMNID_ARGUMENT, "--minutes: want rising minutes below 1440, found '%s'", parts[i]);
+    }
+    o->n_lengths = n;
     return OMNID_OK;
 }
 
@@ -184,19 +223,32 @@ void bench_note_kv(bench *b, omnid_timeline *tl)
     b->r->kv_bytes = kv > b->r->kv_bytes ? kv : b->r->kv_bytes;
 }
 
-/* The ceiling is taken before and after the work that is compared with it: the machine may not be all ours. */
+/* The ceiling is taken before and after the work that is compared with it: the machine may not be all ours. It is the
+ * processor's: a device's own is measured by omnid-kernel-bench. */
+static omnid_status measure_work(bench *b, omnid_error *err)
+{
+    bench_results *r = b->r;
+    bool host = strcmp(r->info.backend, "cuda") != 0;
+    if (host)
+        OMNID_TRY(bench_take_ceiling(b, err));
+    OMNID_TRY(bench_layers(b, err));
+    OMNID_TRY(bench_towers(b, err));
+    if (host)
+        OMNID_TRY(bench_take_ceiling(b, err));
+    for (int i = 0; i < r->n_work; i++)
+        r->work[i].share = r->ceiling.gflops[0] > 0 ? r->work[i].gflops / r->ceiling.gflops[0] : 0;
+    return bench_timelines(b, err);
+}
+
 static omnid_status measure(bench *b, omnid_error *err)
 {
     bench_results *r = b->r;
     OMNID_TRY(load_model(b, err));
     OMNID_TRY(synthetic_create(&b->source, b->o->side, b->o->side, err));
-    OMNID_TRY(bench_take_ceiling(b, err));
-    OMNID_TRY(bench_layers(b, err));
-    OMNID_TRY(bench_towers(b, err));
-    OMNID_TRY(bench_take_ceiling(b, err));
-    for (int i = 0; i < r->n_work; i++)
-        r->work[i].share = r->ceiling.gflops[0] > 0 ? r->work[i].gflops / r->ceiling.gflops[0] : 0;
-    OMNID_TRY(bench_timelines(b, err));
+    if (!b->o->only_live)
+        OMNID_TRY(measure_work(b, err));
+    if (b->o->live)
+        OMNID_TRY(bench_live(b, err));
     r->peak_bytes = process_memory("VmHWM");
     return OMNID_OK;
 }
@@ -204,7 +256,7 @@ static omnid_status measure(bench *b, omnid_error *err)
 static omnid_status bench_run(const bench_options *o, omnid_error *err)
 {
     static bench_results results;
-    bench b = {.o = o, .r = &results};
+    bench b = {.o = o, .r = &results, .start_us = omnid_clock_us()};
     omnid_status st = measure(&b, err);
     if (st == OMNID_OK)
         report_print(&b);
@@ -224,13 +276,15 @@ static omnid_status prepare(bench_options *o, char *modes, char *retentions, omn
         return omnid_fail(err, OMNID_IO, "/proc/self/exe cannot be read");
     o->program[n] = 0;
     OMNID_TRY(read_modes(o, modes, err));
+    OMNID_TRY(read_lengths(o, err));
     o->n_retentions = split(retentions, ';', o->retention, BENCH_MAX_RETENTIONS);
     return OMNID_OK;
 }
 
 int main(int argc, char **argv)
 {
-    static bench_options o = {.shape = "3b", .modes = "eager,deferred,offline", .side = 336, .max_tokens = 9};
+    static bench_options o = {
+        .shape = "3b", .modes = "eager,deferred,offline", .side = 336, .max_tokens = 9, .lengths_text = "1,5,30"};
     const struct argp parser = {.options = options,
                                 .parser = parse,
                                 .doc = "Measures omnid's engine on random weights of real dimensions."

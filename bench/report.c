@@ -131,15 +131,32 @@ static void print_pruning(const bench_results *r)
     }
 }
 
+static void print_figures(const bench_results *r)
+{
+    if (r->n_figures > 0)
+        printf("\n%-9s %-9s %-9s %8s %7s %-22s %14s %14s %-6s %4s\n", "part", "mode", "retention", "segments",
+               "at once", "figure", "p50", "p95", "unit", "n");
+    for (int i = 0; i < r->n_figures; i++) {
+        const bench_figure *f = &r->figures[i];
+        printf("%-9s %-9s %-9s %8d %7d %-22s %14.3f %14.3f %-6s %4d\n", f->part, omnid_mode_name(f->mode), f->retention,
+               f->n_segments, f->n_at_once, f->name, f->p50, f->p95, f->unit, f->n);
+    }
+    if (*r->cut)
+        printf("no time for: %s\n", r->cut);
+}
+
 void report_print(const bench *b)
 {
     const bench_results *r = b->r;
     print_head(b);
-    print_work(r);
-    print_ingest(r);
-    print_questions(r);
-    putchar('\n');
-    print_pruning(r);
+    if (!b->o->only_live) {
+        print_work(r);
+        print_ingest(r);
+        print_questions(r);
+        putchar('\n');
+        print_pruning(r);
+    }
+    print_figures(r);
     printf("peak memory %.0f MiB = %.3f x (weights %.0f + KV %.0f + 1024 MiB)\n", mib(r->peak_bytes),
            (double)r->peak_bytes / (double)memory_allowance(r), mib(r->info.weight_bytes), mib(r->kv_bytes));
 }
@@ -185,6 +202,19 @@ static json_t *json_questions(const bench_results *r)
     return list;
 }
 
+static json_t *json_figures(const bench_results *r)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < r->n_figures; i++) {
+        const bench_figure *f = &r->figures[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:i, s:i, s:s, s:s, s:f, s:f, s:i}", "part", f->part,
+                                              "mode", omnid_mode_name(f->mode), "retention", f->retention, "n_segments",
+                                              f->n_segments, "n_at_once", f->n_at_once, "figure", f->name, "unit",
+                                              f->unit, "p50", f->p50, "p95", f->p95, "n", f->n));
+    }
+    return list;
+}
+
 static json_t *json_report(const bench *b)
 {
     const bench_results *r = b->r;
@@ -202,6 +232,10 @@ static json_t *json_report(const bench *b)
     json_object_set_new(o, "work", json_work(r));
     json_object_set_new(o, "segments", json_ingest(r));
     json_object_set_new(o, "questions", json_questions(r));
+    json_object_set_new(o, "live", json_figures(r));
+    json_object_set_new(o, "cut", json_string(r->cut));
+    json_object_set_new(o, "decode_weight_bytes", json_real(decode_bytes(r)));
+    json_object_set_new(o, "kv_bytes_per_token", json_real((double)r->info.kv_bytes_per_token));
     json_object_set_new(o, "memory",
                         json_pack("{s:f, s:f, s:f}", "peak_mib", mib(r->peak_bytes), "kv_mib", mib(r->kv_bytes),
                                   "of_weights_kv_1gib", (double)r->peak_bytes / (double)memory_allowance(r)));

@@ -4,11 +4,13 @@
 #include "engine/random.h"
 #include "kernels/number.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { MAX_CONFIG = 4 << 20, MAX_GIVEN = 8 };
+enum { MAX_CONFIG = 4 << 20, MAX_GIVEN = 8, MAX_FILLERS = 16, FILL_PIECE = 1 << 20 /* values worth a thread */ };
 
 typedef struct {
     weight_source base;
@@ -26,17 +28,50 @@ static inline uint32_t mix(uint32_t x)
     return x ^ x >> 16;
 }
 
-/* n bf16 values, mean `mean`, standard deviation 0.02: the sum of four bytes is near enough to a normal distribution for
+/* Values first .. last - 1 of a tensor. */
+typedef struct {
+    uint16_t *out;
+    uint64_t first, last, seed;
+    float mean;
+} filling;
+
+/* bf16 values, mean `mean`, standard deviation 0.02: the sum of four bytes is near enough to a normal distribution for
  * measurements (its mean is 510, its variance 4 * (256² - 1) / 12). The loop has no state, so it vectorises. */
-static void fill(uint16_t *out, uint64_t n, uint64_t seed, float mean)
+static void *fill_piece(void *user)
 {
-    const float scale = 0.02f / 147.8f;
-    uint32_t low = (uint32_t)seed, high = (uint32_t)(seed >> 32);
-    for (uint64_t i = 0; i < n; i++) {
+    const filling *f = user;
+    const float scale = 0.02f / 147.8f, mean = f->mean;
+    uint32_t low = (uint32_t)f->seed, high = (uint32_t)(f->seed >> 32);
+    uint16_t *out = f->out;
+    for (uint64_t i = f->first; i < f->last; i++) {
         uint32_t h = mix((uint32_t)i * 2654435769u + low) ^ mix((uint32_t)(i >> 32) + high);
         int sum = (int)((h & 255) + (h >> 8 & 255) + (h >> 16 & 255) + (h >> 24));
         out[i] = bf16_from_f32((float)(sum - 510) * scale + mean);
     }
+    return NULL;
+}
+
+/* n values: on several threads where there are many, the same values on any number of them. A thread that cannot be had is
+ * done without. */
+static void fill(uint16_t *out, uint64_t n, uint64_t seed, float mean)
+{
+    filling pieces[MAX_FILLERS];
+    pthread_t threads[MAX_FILLERS];
+    bool started[MAX_FILLERS] = {false};
+    long n_cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t most = n / FILL_PIECE + 1, n_pieces = n_cores < 1             ? 1
+                                                   : n_cores > MAX_FILLERS ? MAX_FILLERS
+                                                                           : (uint64_t)n_cores;
+    n_pieces = n_pieces < most ? n_pieces : most;
+    for (uint64_t i = 0; i < n_pieces; i++) {
+        pieces[i] = (filling){out, n / n_pieces * i, i + 1 == n_pieces ? n : n / n_pieces * (i + 1), seed, mean};
+        started[i] = i + 1 < n_pieces && pthread_create(&threads[i], NULL, fill_piece, &pieces[i]) == 0;
+        if (!started[i])
+            fill_piece(&pieces[i]);
+    }
+    for (uint64_t i = 0; i < n_pieces; i++)
+        if (started[i])
+            pthread_join(threads[i], NULL);
 }
 
 static bool random_has(weight_source *s, const char *name)
