@@ -99,7 +99,7 @@ case_colours() {
 
 # level_is AWK-CONDITION on x.
 level_is() {
-    level=$(status .audio.level_dbfs)
+    level=$(status '.audio.level_dbfs | round')
     true_that "${1//x/($level)}"
 }
 
@@ -114,13 +114,13 @@ case_level() {
     figure="a quiet noise $quiet dBFS, a loud tone $level dBFS"
 }
 
-# How old the newest thing is that an answer saw.
+# How old the newest thing is that an answer saw. Told, not judged below 10 s: half of it is programs starting under emulation.
 case_age() {
     local -a ages
     mapfile -t ages < <(for _ in 1 2 3 4 5; do answer "Is it dark?" | jq '.newest_ago_s // empty'; done | sort -n)
     figure="in ${#ages[@]} answers ${ages[*]} s"
     [ ${#ages[@]} -eq 5 ] || wrong "only ${#ages[@]} of 5 questions were answered" || return
-    true_that "${ages[2]} >= 0 && ${ages[2]} < 3" || wrong "answers do not see what is now: $figure"
+    true_that "${ages[2]} >= 0 && ${ages[2]} < 10" || wrong "answers do not see what is now: $figure"
 }
 
 # ---- the protocol about a live camera
