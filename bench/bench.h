@@ -19,7 +19,7 @@ typedef struct {
     const char *lengths_text; /* minutes of the long timelines, commas between */
     int n_segments, n_threads, n_layers, side, max_tokens;
     int64_t memory_limit_mib;
-    bool quick, live, only_live;
+    bool quick, live, only_live, compare;
     double budget_s; /* of the live figures; 0 = as long as they take */
     /* worked out */
     unsigned mode_set;
@@ -89,7 +89,8 @@ typedef struct {
     bench_results *r;
     omnid_model *model;
     synthetic *source;
-    int64_t start_us; /* of the program: the budget counts from here */
+    char cut_shape[512]; /* the config.json of fewer layers; "" = none */
+    int64_t start_us;    /* of the program: the budget counts from here */
 } bench;
 
 /* layers.c: whole decoder layers and the towers against the ceiling. */
@@ -99,6 +100,9 @@ omnid_status bench_towers(bench *b, omnid_error *err);
 omnid_status bench_timelines(bench *b, omnid_error *err);
 /* live.c: figures of an engine on a thread of its own. */
 omnid_status bench_live(bench *b, omnid_error *err);
+/* precision.c: answers beside those of the same model in f32. shape: as for omnid_model_create_random. Needs room for both; without
+ * it says so and goes on. */
+omnid_status bench_precision(bench *b, const char *shape, const omnid_model_params *params, omnid_error *err);
 /* Remembers the most KV that the tokens of a timeline take in all layers. */
 void bench_note_kv(bench *b, omnid_timeline *tl);
 /* Measures the ceiling again and keeps the higher figures. */

@@ -25,6 +25,7 @@ enum {
     KEY_LIVE,
     KEY_ONLY_LIVE,
     KEY_MINUTES,
+    KEY_COMPARE,
     KEY_BUDGET,
     KEY_CEILING
 };
@@ -48,6 +49,7 @@ static const struct argp_option options[] = {
      0},
     {"only-live", KEY_ONLY_LIVE, NULL, 0, "Nothing but those", 0},
     {"minutes", KEY_MINUTES, "N,N", 0, "Lengths of the long timelines, rising (1,5,30)", 0},
+    {"compare-f32", KEY_COMPARE, NULL, 0, "Also: logits and survivors beside those of the same model in f32", 0},
     {"budget", KEY_BUDGET, "SECONDS", 0, "No new part of --live after so long; says what was left out", 0},
     {"ceiling", KEY_CEILING, "PRECISION,THREADS", OPTION_HIDDEN, "Only measure the ceilings", 0},
     {0}};
@@ -113,6 +115,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case KEY_ONLY_LIVE:
         o->live = o->only_live = true;
         break;
+    case KEY_COMPARE:
+        o->compare = true;
+        break;
     case KEY_MINUTES:
         o->lengths_text = arg;
         break;
@@ -173,18 +178,9 @@ static omnid_status read_lengths(bench_options *o, omnid_error *err)
     return OMNID_OK;
 }
 
-static omnid_status load_model(bench *b, omnid_error *err)
+static omnid_model_params model_params(const bench_options *o)
 {
-    const bench_options *o = b->o;
-    bench_results *r = b->r;
-    char cut[512] = "";
-    const char *shape = o->shape;
     omnid_model_params p = omnid_model_params_default();
-    OMNID_TRY(shape_read(&r->shape, o->shape, err));
-    if (o->n_layers > 0) {
-        OMNID_TRY(shape_cut(&r->shape, o->shape, o->n_layers, cut, sizeof cut, err));
-        shape = cut;
-    }
     if (o->backend)
         p.backend = o->backend;
     p.precision = !o->precision                       ? OMNID_PRECISION_AUTO
@@ -192,12 +188,21 @@ static omnid_status load_model(bench *b, omnid_error *err)
                                                       : OMNID_PRECISION_F32;
     p.n_threads = o->n_threads;
     p.memory_limit = (uint64_t)o->memory_limit_mib << 20;
+    return p;
+}
+
+static omnid_status load_model(bench *b, omnid_error *err)
+{
+    const bench_options *o = b->o;
+    bench_results *r = b->r;
+    omnid_model_params p = model_params(o);
+    OMNID_TRY(shape_read(&r->shape, o->shape, err));
+    if (o->n_layers > 0)
+        OMNID_TRY(shape_cut(&r->shape, o->shape, o->n_layers, b->cut_shape, sizeof b->cut_shape, err));
     fprintf(stderr, "making random weights of %s\n", r->shape.name);
     int64_t start = omnid_clock_us();
-    omnid_status st = omnid_model_create_random(&b->model, shape, 1, &p, err);
+    omnid_status st = omnid_model_create_random(&b->model, *b->cut_shape ? b->cut_shape : o->shape, 1, &p, err);
     r->load_s = (double)(omnid_clock_us() - start) / 1e6;
-    if (*cut)
-        unlink(cut);
     if (st == OMNID_OK)
         r->info = omnid_model_get_info(b->model);
     return st;
@@ -249,6 +254,10 @@ static omnid_status measure(bench *b, omnid_error *err)
         OMNID_TRY(measure_work(b, err));
     if (b->o->live)
         OMNID_TRY(bench_live(b, err));
+    if (b->o->compare) {
+        const omnid_model_params p = model_params(b->o);
+        OMNID_TRY(bench_precision(b, *b->cut_shape ? b->cut_shape : b->o->shape, &p, err));
+    }
     r->peak_bytes = process_memory("VmHWM");
     return OMNID_OK;
 }
@@ -264,6 +273,8 @@ static omnid_status bench_run(const bench_options *o, omnid_error *err)
         st = report_json(&b, o->json, err);
     if (st == OMNID_OK && o->csv)
         st = report_csv(&b, o->csv, err);
+    if (*b.cut_shape)
+        unlink(b.cut_shape);
     synthetic_destroy(&b.source);
     omnid_model_destroy(&b.model);
     return st;

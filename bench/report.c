@@ -70,6 +70,8 @@ static void print_head(const bench *b)
     printf("%.2f G parameters, backend %s, %s, %d threads, frames %dx%d; weights %.0f MiB packed in %.1f s\n",
            (double)r->info.n_parameters / 1e9, r->info.backend, precision_name(r->info.precision), r->info.n_threads,
            b->o->side, b->o->side, mib(r->info.weight_bytes), r->load_s);
+    if (r->ceiling.rows[0] == 0)
+        return;
     printf("ceilings: oneDNN 338x11008x2048 %.1f GFLOP/s (%d rows: %.1f), memory read %.1f GB/s\n\n",
            r->ceiling.gflops[0], r->ceiling.rows[1], r->ceiling.gflops[1], r->ceiling.read_gb_s);
 }
