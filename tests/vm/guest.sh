@@ -280,7 +280,7 @@ case_first-run() {
 # ---- times
 
 case_sync() {
-    "$build/vm-sync" "$video,size=320x180,fps=25" "$audio" /dev/video0 plughw:0,0 40 >"$out/sync.log" 2>"$out/sync.err"
+    "$build/vm-sync" v4l2:/dev/video0,size=320x180,fps=25 "$audio" /dev/video0 plughw:0,0 40 >"$out/sync.log" 2>"$out/sync.err"
     local status=$?
     figure=$(grep -m 1 '^in all' "$out/sync.log")
     [ "$status" -eq 0 ] || wrong "$figure $(tail -n 3 "$out/sync.err" | tr '\n' ' ')"
