@@ -220,15 +220,17 @@ case_restarts() {
 # Its segments take longer here than they last. So it looks and listens for some seconds, then both are paused, it takes in
 # what it has, and is asked. show_demo COLOUR FILE: what to see, what to play.
 show_demo() {
-    local n
+    pattern "$1"
     ask --forget >/dev/null
     ask --resume=both >/dev/null
-    n=$(event_count)
-    pattern "$1"
-    wait_for 120 seen_after "$n" "$(running video)" && wait_for 120 seen_after "$n" "$(running audio)" || wrong "not running" || return
+    wait_for 120 both_run || wrong "not running" || return
     play_through "$2"
     ask --pause=both >/dev/null
     wait_for 400 caught_up || wrong "the engine did not finish"
+}
+
+both_run() {
+    [ "$(status '.video.state + .audio.state')" = runningrunning ]
 }
 
 caught_up() {

@@ -104,7 +104,7 @@ lost() {
 pattern() { # black white red green blue: the whole picture, no text in it
     local number
     case $1 in black) number=5 ;; white) number=6 ;; red) number=7 ;; green) number=8 ;; blue) number=9 ;; esac
-    v4l2-ctl -d "${2:-/dev/video0}" -c "osd_text_mode=2,test_pattern=$number"
+    v4l2-ctl -d "${2:-/dev/video0}" -c "osd_text_mode=2,brightness=128,test_pattern=$number"
 }
 
 card_plays() {
