@@ -5,11 +5,11 @@
  *
  * Every tile of keys meets the queries of each class that one of its keys has; keys of other classes count as zeros in that
  * product. Tiles are of one class but where a segment changes from picture to sound. */
-#include "kernels/cuda/attention_tile.cuh"
+#include "kernels/cuda/attention_run.cuh"
 
 using namespace attention_tile;
 
-enum { MAX_SPLITS = 32, RING = 3 };
+enum { MAX_SPLITS = 32 };
 
 /* What a split leaves for a flat row: its sum of values, not divided, and in [2]: highest score * log2 e, Σ 2^(… - highest). */
 struct splits {
@@ -21,89 +21,6 @@ struct splits {
 static __device__ __forceinline__ int64_t split_row(const cuda_attention &a, int split, int kv_head, int flat)
 {
     return ((int64_t)split * a.n_kv_heads + kv_head) * (a.room * a.group) + flat;
-}
-
-template <int HD, int KEYS> struct tile_memory {
-    bf16 *q;           /* [n_classes][ROWS] rows */
-    bf16 *k, *v;       /* two tiles of [KEYS] rows each, in turn */
-    key_place *places; /* [RING][KEYS] */
-};
-
-/* The running softmax of one warp's 16 rows; lane (g, t) has rows g and g + 8. */
-template <int HD> struct running {
-    float value[HD / 8][4];
-    float highest[2], sum[2]; /* sum: this lane's columns only, until the end */
-};
-
-static __device__ __forceinline__ float quad_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 1));
-    return fmaxf(x, __shfl_xor_sync(0xffffffffu, x, 2));
-}
-
-static __device__ __forceinline__ float quad_sum(float x)
-{
-    x += __shfl_xor_sync(0xffffffffu, x, 1);
-    return x + __shfl_xor_sync(0xffffffffu, x, 2);
-}
-
-/* Scores become probabilities against the running maximum; what was summed before shrinks with it. seen[h]: own rows up to
- * this one are seen by the lane's row g + 8 h. */
-template <int HD, int KEYS>
-static __device__ __forceinline__ void soften(running<HD> &r, float score[KEYS / 8][4], const key_place *places,
-                                              const int seen[2], float scale)
-{
-    const int t = threadIdx.x % 4;
-    float highest[2] = {r.highest[0], r.highest[1]};
-#pragma unroll
-    for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            bool visible = places[8 * n + 2 * t + i % 2].own <= seen[i / 2];
-            score[n][i] = visible ? score[n][i] * scale : -INFINITY;
-            highest[i / 2] = fmaxf(highest[i / 2], score[n][i]);
-        }
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        highest[h] = quad_max(highest[h]);
-        float base = highest[h] == -INFINITY ? 0.0f : highest[h];
-        float shrink = exp2f(r.highest[h] - base);
-        r.highest[h] = highest[h];
-        r.sum[h] *= shrink;
-#pragma unroll
-        for (int n = 0; n < HD / 8; n++) {
-            r.value[n][2 * h] *= shrink;
-            r.value[n][2 * h + 1] *= shrink;
-        }
-#pragma unroll
-        for (int n = 0; n < KEYS / 8; n++)
-#pragma unroll
-            for (int i = 2 * h; i < 2 * h + 2; i++) {
-                score[n][i] = exp2f(score[n][i] - base);
-                r.sum[h] += score[n][i];
-            }
-    }
-}
-
-/* value += p v over one tile; p are the probabilities, rounded to bf16. */
-template <int HD, int KEYS>
-static __device__ __forceinline__ void multiply_values(running<HD> &r, const float p[KEYS / 8][4], const bf16 *v)
-{
-    const int lane = threadIdx.x % CUDA_WARP;
-    const bf16 *v_row = v + (lane / 8 % 2 * 8 + lane % 8) * row_of<HD>::PITCH + lane / 16 * 8;
-#pragma unroll
-    for (int n = 0; n < KEYS; n += 16) {
-        const float *low = p[n / 8], *high = p[n / 8 + 1];
-        const unsigned left[4] = {pair_of(low[0], low[1]), pair_of(low[2], low[3]), pair_of(high[0], high[1]),
-                                  pair_of(high[2], high[3])};
-#pragma unroll
-        for (int d = 0; d < HD; d += 16) {
-            unsigned right[4];
-            cuda_load_matrices_transposed(right, v_row + n * row_of<HD>::PITCH + d);
-            cuda_multiply_fragments(r.value[d / 8], left, right);
-            cuda_multiply_fragments(r.value[d / 8 + 1], left, right + 2);
-        }
-    }
 }
 
 /* Where the keys of tile `tile` lie; past `end` there are none. */
@@ -123,48 +40,6 @@ static __device__ __forceinline__ void place_keys(key_place *places, const cuda_
         place.cls = key.cls;
     }
     places[threadIdx.x] = place;
-}
-
-template <int HD, int KEYS>
-static __device__ __forceinline__ void load_tile(const tile_memory<HD, KEYS> &m, const cuda_attention &a, int64_t tile,
-                                                 int64_t past)
-{
-    if (tile < past) {
-        const key_place *places = m.places + tile % RING * KEYS;
-        load_rows<HD, KEYS>(m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, false, a.q);
-        load_rows<HD, KEYS>(m.v + tile % 2 * KEYS * row_of<HD>::PITCH, places, true, a.q);
-    }
-    cuda_copy_commit();
-}
-
-/* The tiles [tile, past) of keys against the block's rows. Tile i + 1 is on its way while tile i is worked on. */
-template <int HD, int KEYS>
-static __device__ __forceinline__ void run_tiles(running<HD> &r, const tile_memory<HD, KEYS> &m,
-                                                 const cuda_attention &a, const cuda_extent &e, int64_t tile,
-                                                 int64_t past, int64_t end, int kv_head, const int seen[2])
-{
-    const float scale = a.scale * 1.44269504088896341f; /* log2 e: exp2f is what the device has */
-    place_keys<KEYS>(m.places + tile % RING * KEYS, a, e, tile, end, kv_head);
-    __syncthreads();
-    load_tile(m, a, tile, past);
-    place_keys<KEYS>(m.places + (tile + 1) % RING * KEYS, a, e, tile + 1, end, kv_head);
-    for (; tile < past; tile++) {
-        __syncthreads(); /* places of the next tile are there; the last one's rows are done with */
-        load_tile(m, a, tile + 1, past);
-        cuda_copy_wait<1>();
-        __syncthreads(); /* and the other threads' copies of this tile */
-        place_keys<KEYS>(m.places + (tile + 2) % RING * KEYS, a, e, tile + 2, end, kv_head);
-        const key_place *places = m.places + tile % RING * KEYS;
-        unsigned present = classes_in<KEYS>(places, a.n_classes);
-        bool mixed = (present & (present - 1)) != 0;
-        float score[KEYS / 8][4] = {};
-        for (int c = 0; c < a.n_classes; c++)
-            if (present >> c & 1)
-                multiply_keys<HD, KEYS>(score, m.q + c * ROWS * row_of<HD>::PITCH,
-                                        m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, c, mixed);
-        soften<HD, KEYS>(r, score, places, seen, scale);
-        multiply_values<HD, KEYS>(r, score, m.v + tile % 2 * KEYS * row_of<HD>::PITCH);
-    }
 }
 
 /* One row's result, or its share of one. */
@@ -230,7 +105,8 @@ static __global__ void __launch_bounds__(THREADS)
         seen[h] = e.own_first + flat[h] / a.group;
     }
     if (tile < past)
-        run_tiles<HD, KEYS>(r, m, a, e, tile, past, end, kv_head, seen);
+        run_tiles<HD, KEYS>(r, m, a.n_classes, a.scale, a.q, tile, past, seen,
+                            [&](key_place *places, int64_t i) { place_keys<KEYS>(places, a, e, i, end, kv_head); });
     cuda_copy_commit(); /* the queries, where there is no key */
     cuda_copy_wait<0>();
 #pragma unroll

@@ -151,6 +151,7 @@ const kernels_ops cuda_ops = {
     .im2col3 = cuda_im2col3,
     .pool2 = cuda_pool2,
     .rotate = cuda_rotate,
+    .encoder_attention = cuda_encoder_attention,
     .similarity = cuda_similarity,
     .keep = cuda_keep,
     .sample = cuda_sample,

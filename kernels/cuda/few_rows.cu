@@ -46,7 +46,8 @@ template <typename Y, typename X, int N> static __global__ void few_kernel(few_a
     few_sums<N>(sums, a.x + row * a.x_stride, a.x_stride, n_rows, a.w + feature * a.w_stride, a.k, lane);
 #pragma unroll
     for (int r = 0; r < ROWS; r++)
-        sums[r] = cuda_warp_sum(sums[r]);
+        if (r < n_rows)
+            sums[r] = cuda_warp_sum(sums[r]);
     if (lane >= n_rows)
         return;
     float sum = 0; /* lane r finishes row r */

@@ -37,10 +37,19 @@ struct later {
     int group;
 };
 
+/* A collective of all 32 lanes of a warp that some have come to. */
+struct warp {
+    int n_come;
+    evaluate_lanes *evaluate;
+    const char *what;
+    void *data[32];
+};
+
 struct cuda_thread {
     fiber *on;
     wait_kind state;
     uint3 index;
+    unsigned lane;
     unsigned mask; /* of the collective it waits in */
     void *data;
     evaluate_lanes *evaluate;
@@ -53,6 +62,7 @@ struct cuda_thread {
 static struct {
     const launch_record *launch;
     std::vector<cuda_thread> threads;
+    std::vector<warp> warps;
     std::vector<fiber *> idle;
     cuda_thread *now;
     bool backwards;
@@ -88,7 +98,7 @@ static size_t number_of(const cuda_thread *t)
 
 unsigned lane()
 {
-    return static_cast<unsigned>(number_of(block.now) % 32);
+    return block.now->lane;
 }
 
 /* The threads of t's warp. */
@@ -121,14 +131,44 @@ void wait_for_block()
     yield_as(WAITS_FOR_BLOCK);
 }
 
+/* The usual case, a whole warp: the last lane that comes evaluates and lets the others go. */
+static void wait_for_warp(cuda_thread *t, void *data, evaluate_lanes *evaluate, const char *what)
+{
+    size_t first = number_of(t) - t->lane;
+    warp *w = &block.warps[first / 32];
+    if (first + 32 > block.threads.size())
+        die("%s of a whole warp, but the last warp has %zu threads", what, block.threads.size() - first);
+    if (w->n_come == 0) {
+        w->evaluate = evaluate;
+        w->what = what;
+    } else if (w->evaluate != evaluate) {
+        die("lane %u is in %s, others of its warp in %s", t->lane, what, w->what);
+    }
+    w->data[t->lane] = data;
+    if (++w->n_come < 32) {
+        t->state = WAITS_FOR_LANES;
+        t->mask = 0xffffffffu;
+        t->evaluate = evaluate;
+        t->what = what;
+        fiber_yield(t->on);
+        return;
+    }
+    w->n_come = 0;
+    evaluate(w->data, 0xffffffffu);
+    for (size_t i = first; i < first + 32; i++)
+        block.threads[i].state = RUNS;
+}
+
 void wait_for_lanes(unsigned mask, void *data, evaluate_lanes *evaluate, const char *what)
 {
     cuda_thread *t = block.now;
+    if (mask == 0xffffffffu) {
+        wait_for_warp(t, data, evaluate, what);
+        return;
+    }
     size_t first, end;
     warp_of(t, &first, &end);
     unsigned all = end - first == 32 ? 0xffffffffu : (1u << (end - first)) - 1, own = 1u << (number_of(t) - first);
-    if (mask == 0xffffffffu && all != mask)
-        die("%s of a whole warp, but the last warp has %zu threads", what, end - first);
     if (!(mask & own) || (mask & ~all))
         die("%s with mask %08x, which lacks the caller or names lanes that are not there", what, mask);
     t->mask = mask;
@@ -315,9 +355,12 @@ static void run_block()
         cuda_thread *t = &block.threads[i];
         unsigned number = static_cast<unsigned>(i);
         t->state = FRESH;
+        t->lane = number % 32;
         t->index = {number % dim.x, number / dim.x % dim.y, number / (dim.x * dim.y)};
         t->n_groups = 0;
     }
+    for (warp &w : block.warps)
+        w.n_come = 0;
     begin_shared();
     do {
         bool ran = true;
@@ -336,6 +379,7 @@ void run_grid(const launch_record &launch)
 {
     block.launch = &launch;
     block.threads.resize(static_cast<size_t>(launch.block.x) * launch.block.y * launch.block.z);
+    block.warps.resize((block.threads.size() + 31) / 32);
     blockDim = launch.block;
     gridDim = launch.grid;
     for (unsigned z = 0; z < launch.grid.z; z++)
