@@ -1,7 +1,6 @@
 /* cuda.c: the cuda backend: finding a device, its memory, the table of ops, the plugin's entry. */
 #include "kernels/cuda/cuda.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -23,10 +22,7 @@ static omnid_status no_device(omnid_error *err, cudaError_t error)
     cudaGetLastError();
     cudaDriverGetVersion(&driver);
     cudaRuntimeGetVersion(&runtime);
-    void *library = dlopen("libcuda.so.1", RTLD_LAZY);
-    if (library)
-        dlclose(library);
-    if (!library || (error == cudaErrorInsufficientDriver && driver == 0))
+    if (error == cudaErrorInsufficientDriver && driver == 0)
         return omnid_fail(
             err, OMNID_UNSUPPORTED,
             "backend cuda: there is no NVIDIA driver (libcuda.so.1): install one, or choose another backend");
