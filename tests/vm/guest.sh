@@ -221,9 +221,10 @@ case_restarts() {
 # what it has, and is asked. show_demo COLOUR FILE: what to see, what to play.
 show_demo() {
     pattern "$1"
-    ask --forget >/dev/null
     ask --resume=both >/dev/null
     wait_for 120 both_run || wrong "not running" || return
+    # Only now: the model has never been without sound, as the first segments may be.
+    ask --forget >/dev/null
     play_through "$2"
     ask --pause=both >/dev/null
     wait_for 400 caught_up || wrong "the engine did not finish"
