@@ -164,6 +164,30 @@ static void test_large_parts(void **state)
     test_close(&reference);
 }
 
+/* Rows of whole 16-byte packs, as the models' are: every activation, residual and type of y. */
+static void test_whole_packs(void **state)
+{
+    (void)state;
+    static const int64_t rows[] = {1, 3, 4, 33};
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int i = 0; i < 4 * 2 * 2 * 2 * 3; i++) {
+        shape s = {.m = rows[i % 4],
+                   .k = 64,
+                   .n_parts = 1,
+                   .n = {48},
+                   .part_dtype = {KERNELS_BF16},
+                   .bias = {true},
+                   .precision = i / 4 % 2 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32,
+                   .y_dtype = i / 8 % 2 ? KERNELS_BF16 : KERNELS_F32,
+                   .activation = i / 16 % 2 ? KERNELS_GELU : KERNELS_LINEAR,
+                   .residual = i / 32};
+        if (s.residual < 2 || s.y_dtype == KERNELS_F32)
+            compare(&rig, &reference, &s);
+    }
+    test_close(&reference);
+}
+
 /* One packed weight serves every number of rows, and its products agree row by row with those of one row. */
 static void test_one_weight_any_rows(void **state)
 {
@@ -222,9 +246,8 @@ static void test_wrong_shape_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),
-        cmocka_unit_test(test_large_parts),
-        cmocka_unit_test(test_one_weight_any_rows),
+        cmocka_unit_test(test_random_shapes),     cmocka_unit_test(test_large_parts),
+        cmocka_unit_test(test_whole_packs),       cmocka_unit_test(test_one_weight_any_rows),
         cmocka_unit_test(test_wrong_shape_fails),
     };
     return cmocka_run_group_tests_name("linear", tests, NULL, NULL);

@@ -87,6 +87,33 @@ static void test_large_shapes(void **state)
     test_close(&reference);
 }
 
+/* bf16 heads of sizes that matrix units take, more rows and keys than a tile has, and several pages' ends inside one. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int i = 0; i < 6; i++) {
+        case_shape s = {.dtype = KERNELS_BF16,
+                        .n_heads = 14,
+                        .n_kv_heads = 2,
+                        .head_dim = 32 << i % 3,
+                        .n_classes = i / 3 ? KERNELS_N_CLASSES : 1,
+                        .n_rows = 21,
+                        .n_prefix = 9,
+                        .n_pages = 5,
+                        .capacity = 50,
+                        .n_keys = 110,
+                        .scatter = 1,
+                        .own_first = 3,
+                        .n_own_scored = 17,
+                        .first_score_row = 2,
+                        .q_scale = 1};
+        compare(&rig, &reference, s);
+    }
+    test_close(&reference);
+}
+
 /* Without prefix and own rows the list is all that a row sees: its probabilities add up to one. */
 static void test_adds_up_to_one(void **state)
 {
@@ -150,10 +177,8 @@ static void test_no_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),
-        cmocka_unit_test(test_large_shapes),
-        cmocka_unit_test(test_adds_up_to_one),
-        cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_random_shapes),  cmocka_unit_test(test_large_shapes), cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_adds_up_to_one), cmocka_unit_test(test_no_rows),
     };
     return cmocka_run_group_tests_name("score", tests, NULL, NULL);
 }
