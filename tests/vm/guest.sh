@@ -243,7 +243,8 @@ demo_answers() {
     local text
     text=$(answer --no-now "$1" | jq -r '.text // .message')
     figure="'$1' '$text'"
-    [ "${text,,}" = "$2" ] || wrong "want '$2', found '$text'"
+    [ "${text,,}" = "$2" ] || wrong "want '$2', found '$text'; segments, their tokens of picture and sound: $(ask --json --timeline |
+        tail -n 1 | jq -c '[.segments[] | [.segment, .video_tokens, .audio_tokens]]'); newest frame $(frame_colours "${1//[^a-zA-Z]/-}")"
 }
 
 case_demo-black() {
