@@ -34,24 +34,25 @@ struct encoder_running {
     float highest, sum, value[DIMS];
 };
 
-/* Lane's key has this score (-infinity: none); v: the keys' values in shared memory. */
-static __device__ __forceinline__ void add_keys(encoder_running *r, float score, const float *v, int head_dim,
-                                                int pitch)
+/* Lane's key has this score (-infinity: none); v: the keys' values in shared memory; weights: [KEYS] there, of this row. */
+static __device__ __forceinline__ void add_keys(encoder_running *r, float score, float *weights, const float *v,
+                                                int head_dim, int pitch)
 {
     int lane = threadIdx.x % CUDA_WARP;
     float highest = fmaxf(r->highest, cuda_warp_max(score)), shrink = expf(r->highest - highest);
     float p = expf(score - highest);
+    weights[lane] = p;
+    __syncwarp();
     r->highest = highest;
     r->sum = r->sum * shrink + p; /* of this lane's keys, until the end */
 #pragma unroll
     for (int c = 0; c < DIMS; c++)
         r->value[c] *= shrink;
     for (int j = 0; j < KEYS; j++) {
-        float weight = __shfl_sync(0xffffffffu, p, j);
 #pragma unroll
         for (int c = 0; c < DIMS; c++)
             if (c * CUDA_WARP + lane < head_dim)
-                r->value[c] += weight * v[j * pitch + c * CUDA_WARP + lane];
+                r->value[c] += weights[j] * v[j * pitch + c * CUDA_WARP + lane];
     }
 }
 
@@ -65,7 +66,7 @@ static __global__ void __launch_bounds__(WARPS *CUDA_WARP)
     const encoder_tile t = encoder_tile_of(spans, blockIdx.x, ROWS);
     cuda_carve carve;
     float *q = carve.take<float>(ROWS * pitch), *k = carve.take<float>(KEYS * pitch);
-    float *v = carve.take<float>(KEYS * pitch);
+    float *v = carve.take<float>(KEYS * pitch), *weights = carve.take<float>(ROWS * KEYS);
     load_rows<T>(q, a, 0, t.row, ROWS, t.end, head, pitch);
     encoder_running r[EACH];
     for (int i = 0; i < EACH; i++)
@@ -76,8 +77,9 @@ static __global__ void __launch_bounds__(WARPS *CUDA_WARP)
         load_rows<T>(v, a, 2, first, KEYS, t.end, head, pitch);
         __syncthreads();
         for (int i = 0; i < EACH; i++) {
-            float score = score_of(q + (warp * EACH + i) * pitch, k, a.head_dim, pitch) * a.scale;
-            add_keys(&r[i], first + lane < t.end ? score : -INFINITY, v, a.head_dim, pitch);
+            int row = warp * EACH + i;
+            float score = score_of(q + row * pitch, k, a.head_dim, pitch) * a.scale;
+            add_keys(&r[i], first + lane < t.end ? score : -INFINITY, weights + row * KEYS, v, a.head_dim, pitch);
         }
     }
     for (int i = 0; i < EACH; i++) {
@@ -143,7 +145,8 @@ static void run_plain(kernels_stream *s, const encoder_attention &a, const int32
 {
     encoder_spans some;
     int pitch = a.head_dim + 1;
-    size_t shared = cuda_shared<float>(ROWS * pitch) + 2 * cuda_shared<float>(KEYS * pitch);
+    size_t shared =
+        cuda_shared<float>(ROWS * pitch) + 2 * cuda_shared<float>(KEYS * pitch) + cuda_shared<float>(ROWS * KEYS);
     if (!cuda_allow_shared(s, "encoder_attention", encoder_kernel<T>, shared))
         return;
     for (int next = 0; encoder_take_spans(&some, spans, n_spans, ROWS, &next);)

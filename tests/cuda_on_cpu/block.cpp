@@ -59,13 +59,19 @@ struct cuda_thread {
 };
 
 /* The block that runs. */
-static struct {
+static struct block_state {
     const launch_record *launch;
     std::vector<cuda_thread> threads;
     std::vector<warp> warps;
     std::vector<fiber *> idle;
     cuda_thread *now;
     bool backwards;
+
+    ~block_state()
+    {
+        for (fiber *f : idle)
+            fiber_free(f);
+    }
 } block;
 
 enum { SHARED_ROOM = 1 << 20, ZONE = 64, ZONE_BYTE = 0xa5 };
