@@ -38,7 +38,7 @@ static const row rows[] = {
     {"first-prune", "N", COUNT, AT(first_prune), 0, 10000, "No token leaves after a layer below N (0)"},
     {"precision", "f32|bf16", TEXT, AT(precision), 0, 0,
      "Of activations, weights and KV (what the machine does fastest)"},
-    {"backend", "NAME", TEXT, AT(backend), 0, 0, "auto, cpu, reference (auto)"},
+    {"backend", "NAME", TEXT, AT(backend), 0, 0, "auto, cuda, cpu, reference (auto)"},
     {"threads", "N", COUNT, AT(n_threads), 0, 4096, "Threads; 0 = all the process may use (0)"},
     {"max-tokens", "N", COUNT, AT(max_tokens), 1, 4096, "Longest answer (128)"},
     {"temperature", "X", REAL, AT(temperature), 0, 100, "0 = the likeliest token each time (0)"},
