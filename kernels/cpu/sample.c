@@ -26,8 +26,8 @@ static int64_t sample_load(sampler *x, const float *logits, const tensor *seen, 
     const int32_t *id = seen ? seen->data : NULL;
     for (int64_t i = 0; seen && i < seen->dim[0]; i++)
         if (id[i] >= 0 && id[i] < x->v) {
-            float l = x->logits[id[i]];
-            x->logits[id[i]] = l < 0 ? l * penalty : l / penalty;
+            float l = logits[id[i]]; /* as it was: an id that is listed twice is penalised once */
+            x->logits[id[i]] = l != l ? -INFINITY : l < 0 ? l * penalty : l / penalty;
         }
     int64_t best = 0;
     for (int64_t i = 1; i < x->v; i++)

@@ -33,7 +33,7 @@ static __global__ void penalty_kernel(float *to, const float *logits, int64_t v,
     int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n_seen || seen[i] < 0 || seen[i] >= v)
         return;
-    float l = logits[seen[i]];
+    float l = logits[seen[i]]; /* as it was: an id that is listed twice is penalised once */
     to[seen[i]] = l < 0 ? l * penalty : l / penalty;
 }
 

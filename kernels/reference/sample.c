@@ -31,8 +31,8 @@ static void sample_load(sample_token *t, int64_t v, const float *logits, const t
     const int32_t *id = seen ? seen->data : NULL;
     for (int64_t i = 0; seen && i < seen->dim[0]; i++)
         if (id[i] >= 0 && id[i] < v) {
-            float l = t[id[i]].logit;
-            t[id[i]].logit = l < 0 ? l * penalty : l / penalty;
+            float l = logits[id[i]]; /* as it was: an id that is listed twice is penalised once */
+            t[id[i]].logit = l != l ? -INFINITY : l < 0 ? l * penalty : l / penalty;
         }
 }
 

@@ -57,6 +57,22 @@ static void test_repetition_penalty(void **state)
     }
 }
 
+/* 3 / 1.3 is more than 2: an id that is listed three times is penalised once, as transformers does. */
+static void test_penalised_once(void **state)
+{
+    (void)state;
+    static const double values[] = {3, 2};
+    TEST_EACH_BACKEND(rig)
+    {
+        test_image x = logits_of(values, 2), seen = test_image_new(KERNELS_I32, 3, 1, 1);
+        for (int i = 0; i < 3; i++)
+            test_set(&seen, i, 0, 0);
+        assert_int_equal(draw(&rig, &x, &seen, (kernels_sampling){0, 1, 1.3f}, 0), 0); /* 3 / 1.3³ would be 1.37 */
+        test_image_free(&x);
+        test_image_free(&seen);
+    }
+}
+
 /* Masses 0.1, 0.4, 0.2, 0.3 in the order of ids: descending 1, 3, 2, 0 with running masses 0.4, 0.7, 0.9, 1. */
 static void test_inverse_cdf(void **state)
 {
@@ -178,9 +194,13 @@ static void test_odd_logits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),      cmocka_unit_test(test_repetition_penalty),
-        cmocka_unit_test(test_inverse_cdf), cmocka_unit_test(test_ties_by_id),
-        cmocka_unit_test(test_frequencies), cmocka_unit_test(test_agrees_with_reference),
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_repetition_penalty),
+        cmocka_unit_test(test_penalised_once),
+        cmocka_unit_test(test_inverse_cdf),
+        cmocka_unit_test(test_ties_by_id),
+        cmocka_unit_test(test_frequencies),
+        cmocka_unit_test(test_agrees_with_reference),
         cmocka_unit_test(test_odd_logits),
     };
     return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
