@@ -108,9 +108,10 @@ static double product(cublasLtHandle_t handle, int64_t m, int64_t n, int64_t k, 
     LT(cublasLtMatrixLayoutCreate)(&b, CUDA_R_16BF, (uint64_t)k, (uint64_t)m, k);
     LT(cublasLtMatrixLayoutCreate)(&c, CUDA_R_16BF, (uint64_t)n, (uint64_t)m, n);
     LT(cublasLtMatmulPreferenceCreate)(&preference);
-    LT(cublasLtMatmulPreferenceSetAttribute)(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &work_size,
-                                             sizeof work_size);
-    check_lt(LT(cublasLtMatmulAlgoGetHeuristic)(handle, desc, a, b, c, c, preference, 1, &found, &n_found), "algorithm");
+    LT(cublasLtMatmulPreferenceSetAttribute)
+    (preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &work_size, sizeof work_size);
+    check_lt(LT(cublasLtMatmulAlgoGetHeuristic)(handle, desc, a, b, c, c, preference, 1, &found, &n_found),
+             "algorithm");
     uint16_t *work = data, *x = work + work_size / 2, *y = x + m * k, *w = y + m * n;
     size_t n_weights = (size / 2 - (size_t)(w - data)) / (size_t)(n * k), turn = 0;
     if (n_weights == 0 || n_found == 0)
@@ -120,8 +121,8 @@ static double product(cublasLtHandle_t handle, int64_t m, int64_t n, int64_t k, 
     int inside = m * n > (1 << 24) ? 1 : 8;
     double ms = median_ms([&] {
         for (int i = 0; i < inside; i++, turn++)
-            check_lt(LT(cublasLtMatmul)(handle, desc, &one, w + turn % n_weights * (size_t)(n * k), a, x, b, &zero, y, c, y,
-                                        c, &found.algo, work, work_size, 0),
+            check_lt(LT(cublasLtMatmul)(handle, desc, &one, w + turn % n_weights * (size_t)(n * k), a, x, b, &zero, y,
+                                        c, y, c, &found.algo, work, work_size, 0),
                      "product");
     });
     return 2.0 * (double)m * (double)n * (double)k * inside / ms / 1e9;
@@ -138,9 +139,9 @@ static bool open_library()
 
 static void report_products(uint16_t *data, size_t size)
 {
-    static const int64_t shapes[][3] = {{8192, 8192, 8192},   {4864, 37888, 3584}, {676, 37888, 3584}, {338, 37888, 3584},
-                                        {152, 37888, 3584},   {30, 37888, 3584},   {30, 3584, 18944},  {30, 22016, 2048},
-                                        {1, 37888, 3584}};
+    static const int64_t shapes[][3] = {{8192, 8192, 8192}, {4864, 37888, 3584}, {676, 37888, 3584},
+                                        {338, 37888, 3584}, {152, 37888, 3584},  {30, 37888, 3584},
+                                        {30, 3584, 18944},  {30, 22016, 2048},   {1, 37888, 3584}};
     cublasLtHandle_t handle;
     if (!open_library()) {
         printf(", \"products\": []");

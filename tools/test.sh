@@ -94,7 +94,7 @@ shell_scripts() {
 }
 
 check_format() {
-    git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
+    git ls-files '*.c' '*.h' '*.cu' '*.cuh' '*.cpp' | xargs clang-format --dry-run --Werror
 }
 
 # One check that does not apply here: name, why.
