@@ -51,13 +51,39 @@ template <int N, typename T> static __device__ __forceinline__ void cuda_load_pa
         to[i] = cuda_load(&pack.at[i]);
 }
 
-template <int N, typename T> static __device__ __forceinline__ void cuda_store_pack(T *to, const float from[N])
+template <int N> static __device__ __forceinline__ void cuda_store_pack(float *to, const float from[N])
 {
-    cuda_pack_of<T, N> pack;
+    static_assert(N == 1 || N % 4 == 0, "packs of 16 bytes");
+    if constexpr (N == 1)
+        *to = from[0];
+    else
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        cuda_store(&pack.at[i], from[i]);
-    *reinterpret_cast<cuda_pack_of<T, N> *>(to) = pack;
+        for (int i = 0; i < N; i += 4)
+            cuda_store_words(to + i, __float_as_uint(from[i]), __float_as_uint(from[i + 1]),
+                             __float_as_uint(from[i + 2]), __float_as_uint(from[i + 3]));
+}
+
+/* Two numbers as the word they lie in. */
+static __device__ __forceinline__ unsigned cuda_word_of(float first, float second)
+{
+    const __nv_bfloat162 pair = __floats2bfloat162_rn(first, second);
+    unsigned word;
+    memcpy(&word, &pair, sizeof word);
+    return word;
+}
+
+template <int N> static __device__ __forceinline__ void cuda_store_pack(bf16 *to, const float from[N])
+{
+    static_assert(N == 1 || N == 2 || N == 4 || N == 8, "packs of at most 16 bytes");
+    if constexpr (N == 1)
+        *to = __float2bfloat16_rn(from[0]);
+    else if constexpr (N == 2)
+        *reinterpret_cast<unsigned *>(to) = cuda_word_of(from[0], from[1]);
+    else if constexpr (N == 4)
+        cuda_store_words(to, cuda_word_of(from[0], from[1]), cuda_word_of(from[2], from[3]));
+    else
+        cuda_store_words(to, cuda_word_of(from[0], from[1]), cuda_word_of(from[2], from[3]),
+                         cuda_word_of(from[4], from[5]), cuda_word_of(from[6], from[7]));
 }
 
 /* Every row of t begins at a multiple of 16 bytes and holds whole packs of n. */

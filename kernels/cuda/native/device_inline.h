@@ -26,6 +26,20 @@ static __device__ __forceinline__ unsigned cuda_shared_address(const void *share
     return static_cast<unsigned>(__cvta_generic_to_shared(shared));
 }
 
+/* ---- stores of 16 and 8 bytes to device memory, aligned to that: the compiler makes single ones of a vector's ---- */
+
+static __device__ __forceinline__ void cuda_store_words(void *to, unsigned a, unsigned b, unsigned c, unsigned d)
+{
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};\n" ::"l"(__cvta_generic_to_global(to)), "r"(a), "r"(b),
+                 "r"(c), "r"(d)
+                 : "memory");
+}
+
+static __device__ __forceinline__ void cuda_store_words(void *to, unsigned a, unsigned b)
+{
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};\n" ::"l"(__cvta_generic_to_global(to)), "r"(a), "r"(b) : "memory");
+}
+
 /* ---- asynchronous copies into shared memory ---- */
 
 /* 16 bytes from device memory to shared memory, both 16-byte aligned; zeros when not valid (from is not read then). Done

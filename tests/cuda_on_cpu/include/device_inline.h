@@ -15,6 +15,16 @@ struct cuda_carve {
     }
 };
 
+static inline void cuda_store_words(void *to, unsigned a, unsigned b, unsigned c, unsigned d)
+{
+    *static_cast<uint4 *>(to) = {a, b, c, d};
+}
+
+static inline void cuda_store_words(void *to, unsigned a, unsigned b)
+{
+    *static_cast<uint2 *>(to) = {a, b};
+}
+
 static inline void cuda_copy_async(void *shared, const void *from, bool valid)
 {
     cuda_emulation::copy_later(shared, from, 16, valid ? 16 : 0);
