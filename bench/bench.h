@@ -80,7 +80,7 @@ typedef struct {
     int n_questions;
     bench_figure figures[BENCH_MAX_FIGURES];
     int n_figures;
-    char cut[1024]; /* what there was no time for */
+    char cut[1024]; /* what was left out, and why */
     uint64_t peak_bytes, kv_bytes;
 } bench_results;
 

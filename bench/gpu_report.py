@@ -75,6 +75,14 @@ class Run:
         weights, copy = self.bench[shape].get("decode_weight_bytes"), self.copy_gb_s()
         return weights / copy / 1e6 if weights and copy else None
 
+    def ops(self):
+        """The table of omnid-kernel-bench, as it printed it."""
+        path = os.path.join(self.logs, "kernels.log")
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8", errors="replace") as f:
+            return [line.rstrip() for line in f if line.startswith("|")]
+
     def tiny_cosine(self):
         """The lowest cosine that golden_bf16 told, or None."""
         path = os.path.join(self.logs, "golden-bf16.log")
@@ -152,7 +160,7 @@ def number(value, unit=""):
 
 
 def table(head, rows):
-    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)] + ["| " + " | ".join(str(c) for c in r) + " |" for r in rows]
+    return ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)] + ["| " + " | ".join(str(c).replace("|", "/") for c in r) + " |" for r in rows]
 
 
 def goal_lines(run, which):
@@ -216,6 +224,10 @@ def markdown(run, which):
              + ", ".join(f"{s}: one read of the decoder's weights {number(run.weights_read_ms(s), 'ms')}" for s in SHAPES) + ".", "",
              "## Goals", ""] + goal_lines(run, which) + ["", "## Checks", ""]
     lines += table(("step", "outcome", "s", ""), run.steps) + ["", "## Beside transformers, in the same run", ""] + peer_lines(run)
+    products = [(f"{p['m']} x {p['n']} x {p['k']}", number(p["tflops"])) for p in run.ceiling.get("products", [])]
+    lines += ["", "## Products alone", "", "bf16 with float32 sums, cuBLASLt's first choice, weights in turn.", ""] + table(("m x n x k", "TFLOP/s"), products)
+    if run.ops():
+        lines += ["", "## Ops, 7b", "", "Ceiling: the product of 338 rows (gate or up alone) in the same run; GB/s: of weights, KV or logits read, to be compared with the copy above.", ""] + run.ops()
     for shape in SHAPES:
         if not run.bench[shape]:
             continue
@@ -224,7 +236,7 @@ def markdown(run, which):
         lines += ["", f"### {shape}: several questions at once", ""] + part_lines(run, shape, "at once", ("ttft idle", "decode a token", "ids a second"))
         lines += ["", f"### {shape}: several cameras at once", ""] + part_lines(run, shape, "cameras", ("segment, throughput", "x real", "ttft during ingest", "memory"))
         if run.bench[shape].get("cut"):
-            lines += ["", f"No time for: {run.bench[shape]['cut']}."]
+            lines += ["", f"Left out: {run.bench[shape]['cut']}."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,11 +1,13 @@
-/* kernel_bench.c: omnid-kernel-bench: a developer's view of the cpu backend's ops at the 3B shape: products, attention,
- * score, encoder attention and a whole decoder layer, each beside the packed product of 338 x 11008 x 2048 (the ceiling),
- * measured in turns in the same run, because the machine's own rate varies more than the ratio does.
+/* kernel_bench.c: omnid-kernel-bench: a developer's view of a backend's ops at the 3B or 7B shape: products, attention, score,
+ * selection, encoder attention and a whole decoder layer, each beside a packed product of 338 rows (the ceiling: gate or up
+ * alone), measured in turns in the same run, because the machine's own rate varies more than the ratio does.
  *
- *     omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART]]]]     PART: l(ayers) a(ttention) e(ncoders) p(roducts)
+ *     omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART [BACKEND [3b|7b]]]]]]
  *
- * Figures are medians over the repeats. With one thread the processor time of the thread is taken instead of the clock, so
- * that other work on the machine counts less. Weights are rotated: no product finds its weight in a cache. */
+ * PART: l(ayers) a(ttention) s(election) e(ncoders) p(roducts). Figures are medians over the repeats; a short op runs many times
+ * in a row before the device is waited for. With one thread of the cpu backend the processor time of the thread is taken
+ * instead of the clock, so that other work on the machine counts less. Weights are rotated: no product finds its weight in a
+ * cache. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,12 +16,7 @@
 #include "kernels/kernels.h"
 
 enum {
-    HIDDEN = 2048,
-    FFN = 11008,
-    HEADS = 16,
-    KV_HEADS = 2,
     HEAD_DIM = 128,
-    QKV = (HEADS + 2 * KV_HEADS) * HEAD_DIM,
     MAX_ROWS = 338,
     PAGE_ROWS = 150,
     MAX_CONTEXT = 4816,
@@ -29,10 +26,20 @@ enum {
 };
 
 typedef struct {
+    const char *name;
+    int hidden, ffn, heads, kv_heads, vocabulary;
+} shape;
+
+static const shape shapes[] = {{"3b", 2048, 11008, 16, 2, 151936}, {"7b", 3584, 18944, 28, 4, 152064}};
+
+typedef struct {
     kernels_weight *qkv, *o, *gate_up, *down, *ceiling;
 } layer;
 
 typedef struct {
+    const char *backend_name;
+    shape dim;
+    int n_qkv; /* columns */
     const kernels_ops *ops;
     kernels_backend *backend;
     kernels_stream *s;
@@ -42,12 +49,15 @@ typedef struct {
     layer layers[N_LAYERS];
     int turn;                                     /* layer of the next product */
     tensor x, y, h, qkv, q, wide, narrow, lse, S; /* activations, MAX_ROWS rows */
-    tensor norm, cos, sin;                        /* [HIDDEN], tables */
-    kernels_page pages[N_PAGES + 1];              /* the last one: own */
-    kernels_key keys[MAX_CONTEXT], scattered[MAX_CONTEXT];
-    kernels_counts counts;
-    int rows; /* of the op under test */
-    const kernels_weight *const *weight;
+    tensor norm, cos, sin;                        /* [hidden], tables */
+    tensor logits, kept;
+    kernels_page own;
+    /* in the backend's memory */
+    kernels_page *pages;
+    kernels_key *keys, *scattered, *survivors;
+    kernels_counts *counts;
+    kernels_counts now; /* what put_counts uploads */
+    int rows;           /* of the op under test */
 } bench;
 
 static void quit(const char *what)
@@ -59,7 +69,8 @@ static void quit(const char *what)
 static double now(const bench *b)
 {
     struct timespec t;
-    clock_gettime(b->n_threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    bool alone = b->n_threads == 1 && strcmp(b->backend_name, "cpu") == 0;
+    clock_gettime(alone ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -80,26 +91,44 @@ static void *memory(const bench *b, size_t size)
     return data;
 }
 
+static void *host_memory(size_t size)
+{
+    void *data = malloc(size);
+    if (!data)
+        quit("no memory");
+    return data;
+}
+
+/* A copy in the backend's memory. */
+static void *put(const bench *b, const void *from, size_t size)
+{
+    void *to = memory(b, size);
+    b->ops->upload(b->s, to, from, size);
+    return to;
+}
+
 /* A tensor of random numbers. */
 static tensor filled(const bench *b, kernels_dtype dtype, int64_t rows, int64_t cols)
 {
-    tensor wide = tensor_2d(memory(b, (size_t)(rows * cols) * sizeof(float)), KERNELS_F32, rows, cols);
-    for (int64_t i = 0; i < rows * cols; i++)
-        ((float *)wide.data)[i] = random_float();
+    size_t n = (size_t)(rows * cols);
+    float *values = host_memory(n * sizeof *values);
+    for (size_t i = 0; i < n; i++)
+        values[i] = random_float();
+    tensor wide = tensor_2d(put(b, values, n * sizeof *values), KERNELS_F32, rows, cols);
+    free(values);
     if (dtype == KERNELS_F32)
         return wide;
-    tensor t = tensor_2d(memory(b, (size_t)(rows * cols) * kernels_dtype_size(dtype)), dtype, rows, cols);
+    tensor t = tensor_2d(memory(b, n * kernels_dtype_size(dtype)), dtype, rows, cols);
     b->ops->convert(b->s, &t, &wide);
+    b->ops->download(b->s, NULL, NULL, 0);
     b->ops->free(b->backend, wide.data);
     return t;
 }
 
 static kernels_weight *packed(const bench *b, int64_t n, int64_t k)
 {
-    uint16_t *rows = malloc((size_t)(n * k) * sizeof *rows); /* bf16, as a checkpoint has it */
-    if (!rows)
-        quit("no memory");
-    for (int64_t i = 0; i < n * k; i++) { /* about ±0.01 */
+    uint16_t *rows = host_memory((size_t)(n * k) * sizeof *rows); /* bf16, as a checkpoint has it */
+    for (int64_t i = 0; i < n * k; i++) {                         /* about ±0.01 */
         random_state = random_state * 6364136223846793005u + 1442695040888963407u;
         rows[i] = (uint16_t)(0x3c00 | random_state >> 57 | (random_state >> 40 & 0x8000));
     }
@@ -112,40 +141,73 @@ static kernels_weight *packed(const bench *b, int64_t n, int64_t k)
     return w;
 }
 
-static void open_bench(bench *b)
+static kernels_page page(const bench *b, int32_t capacity)
 {
-    omnid_error err;
-    if (kernels_find(&b->ops, "cpu", &err) != OMNID_OK || b->ops->open(&b->backend, b->n_threads, &err) != OMNID_OK ||
-        b->ops->stream_open(b->backend, &b->s, &err) != OMNID_OK)
-        quit(err.text);
-    b->dtype = b->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
-    for (int i = 0; i < N_LAYERS; i++)
-        b->layers[i] = (layer){packed(b, QKV, HIDDEN), packed(b, HIDDEN, HIDDEN), packed(b, 2 * FFN, HIDDEN),
-                               packed(b, HIDDEN, FFN), packed(b, FFN, HIDDEN)};
-    b->x = filled(b, KERNELS_F32, MAX_ROWS, HIDDEN);
-    b->y = filled(b, KERNELS_F32, MAX_ROWS, 2 * FFN);
-    b->h = filled(b, b->dtype, MAX_ROWS, HIDDEN);
-    b->qkv = filled(b, KERNELS_F32, MAX_ROWS, QKV);
-    b->q = filled(b, b->dtype, MAX_ROWS, HEADS * HEAD_DIM);
-    b->wide = filled(b, b->dtype, MAX_ROWS, 2 * FFN);
-    b->narrow = filled(b, b->dtype, MAX_ROWS, FFN);
-    b->lse = filled(b, KERNELS_F32, MAX_ROWS, HEADS);
-    b->S = tensor_1d(memory(b, MAX_CONTEXT * sizeof(float)), KERNELS_F32, MAX_CONTEXT);
-    b->norm = filled(b, KERNELS_F32, 1, HIDDEN);
-    b->norm = tensor_1d(b->norm.data, KERNELS_F32, HIDDEN);
+    uint8_t *cls = host_memory((size_t)capacity);
+    memset(cls, 0, (size_t)capacity);
+    kernels_page p = {filled(b, b->dtype, b->dim.kv_heads * capacity, HEAD_DIM).data,
+                      filled(b, b->dtype, b->dim.kv_heads * capacity, HEAD_DIM).data, put(b, cls, (size_t)capacity),
+                      capacity};
+    free(cls);
+    return p;
+}
+
+/* Pages of the context, each row listed, and every second row of pages twice as long. */
+static void open_context(bench *b)
+{
+    static kernels_page pages[N_PAGES];
+    static kernels_key keys[MAX_CONTEXT], scattered[MAX_CONTEXT];
+    for (int i = 0; i < N_PAGES; i++)
+        pages[i] = page(b, 2 * PAGE_ROWS);
+    for (int i = 0; i < MAX_CONTEXT; i++) {
+        keys[i] = (kernels_key){.page = i / PAGE_ROWS, .row = i % PAGE_ROWS, .segment = i / PAGE_ROWS, .index = i};
+        scattered[i] = keys[i];
+        scattered[i].row *= 2;
+    }
+    b->own = page(b, MAX_ROWS);
+    b->pages = put(b, pages, sizeof pages);
+    b->keys = put(b, keys, sizeof keys);
+    b->scattered = put(b, scattered, sizeof scattered);
+    b->survivors = memory(b, sizeof keys);
+    b->counts = memory(b, sizeof *b->counts);
+}
+
+static void open_activations(bench *b)
+{
+    const shape *d = &b->dim;
+    b->x = filled(b, KERNELS_F32, MAX_ROWS, d->hidden);
+    b->y = filled(b, KERNELS_F32, MAX_ROWS, 2 * d->ffn);
+    b->h = filled(b, b->dtype, MAX_ROWS, d->hidden);
+    b->qkv = filled(b, KERNELS_F32, MAX_ROWS, b->n_qkv);
+    b->q = filled(b, b->dtype, MAX_ROWS, d->heads * HEAD_DIM);
+    b->wide = filled(b, b->dtype, MAX_ROWS, 2 * d->ffn);
+    b->narrow = filled(b, b->dtype, MAX_ROWS, d->ffn);
+    b->lse = filled(b, KERNELS_F32, MAX_ROWS, d->heads);
+    b->S = tensor_1d(filled(b, KERNELS_F32, 1, MAX_CONTEXT).data, KERNELS_F32, MAX_CONTEXT);
+    b->kept = tensor_1d(memory(b, MAX_CONTEXT * sizeof(int32_t)), KERNELS_I32, MAX_CONTEXT);
+    b->norm = tensor_1d(filled(b, KERNELS_F32, 1, d->hidden).data, KERNELS_F32, d->hidden);
     b->cos = filled(b, KERNELS_F32, MAX_ROWS, HEAD_DIM / 2);
     b->sin = filled(b, KERNELS_F32, MAX_ROWS, HEAD_DIM / 2);
-    for (int i = 0; i <= N_PAGES; i++) {
-        int32_t capacity = i < N_PAGES ? 2 * PAGE_ROWS : MAX_ROWS;
-        uint8_t *cls = memory(b, (size_t)capacity);
-        memset(cls, 0, (size_t)capacity);
-        b->pages[i] = (kernels_page){filled(b, b->dtype, KV_HEADS * capacity, HEAD_DIM).data,
-                                     filled(b, b->dtype, KV_HEADS * capacity, HEAD_DIM).data, cls, capacity};
-    }
-    for (int i = 0; i < MAX_CONTEXT; i++) {
-        b->keys[i] = (kernels_key){.page = i / PAGE_ROWS, .row = i % PAGE_ROWS, .index = i};
-        b->scattered[i] = (kernels_key){.page = i / PAGE_ROWS, .row = 2 * (i % PAGE_ROWS), .index = i};
-    }
+    b->logits = tensor_1d(filled(b, KERNELS_F32, 1, d->vocabulary).data, KERNELS_F32, d->vocabulary);
+}
+
+static void open_bench(bench *b)
+{
+    const shape *d = &b->dim;
+    omnid_error err;
+    if (kernels_find(&b->ops, b->backend_name, &err) != OMNID_OK ||
+        b->ops->open(&b->backend, b->n_threads, &err) != OMNID_OK ||
+        b->ops->stream_open(b->backend, &b->s, &err) != OMNID_OK)
+        quit(err.text);
+    b->backend_name = b->ops->name;
+    b->dtype = b->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+    b->n_qkv = (d->heads + 2 * d->kv_heads) * HEAD_DIM;
+    for (int i = 0; i < N_LAYERS; i++)
+        b->layers[i] =
+            (layer){packed(b, b->n_qkv, d->hidden), packed(b, d->hidden, d->hidden), packed(b, 2 * d->ffn, d->hidden),
+                    packed(b, d->hidden, d->ffn), packed(b, d->ffn, d->hidden)};
+    open_activations(b);
+    open_context(b);
 }
 
 /* ---- the ops under test ---- */
@@ -166,36 +228,35 @@ static void run_ceiling(bench *b)
 {
     int rows = b->rows;
     b->rows = MAX_ROWS;
-    product(b, &b->h, &b->y, b->layers[b->turn++ % N_LAYERS].ceiling, FFN, HIDDEN, false);
+    product(b, &b->h, &b->y, b->layers[b->turn++ % N_LAYERS].ceiling, b->dim.ffn, b->dim.hidden, false);
     b->rows = rows;
 }
 
 static void run_qkv(bench *b)
 {
-    product(b, &b->h, &b->qkv, b->layers[b->turn++ % N_LAYERS].qkv, QKV, HIDDEN, false);
+    product(b, &b->h, &b->qkv, b->layers[b->turn++ % N_LAYERS].qkv, b->n_qkv, b->dim.hidden, false);
 }
 
 static void run_o(bench *b)
 {
-    product(b, &b->h, &b->x, b->layers[b->turn++ % N_LAYERS].o, HIDDEN, HIDDEN, true);
+    product(b, &b->h, &b->x, b->layers[b->turn++ % N_LAYERS].o, b->dim.hidden, b->dim.hidden, true);
 }
 
 static void run_gate_up(bench *b)
 {
-    product(b, &b->h, &b->wide, b->layers[b->turn++ % N_LAYERS].gate_up, 2 * FFN, HIDDEN, false);
+    product(b, &b->h, &b->wide, b->layers[b->turn++ % N_LAYERS].gate_up, 2 * b->dim.ffn, b->dim.hidden, false);
 }
 
 static void run_down(bench *b)
 {
-    product(b, &b->narrow, &b->x, b->layers[b->turn++ % N_LAYERS].down, HIDDEN, FFN, true);
+    product(b, &b->narrow, &b->x, b->layers[b->turn++ % N_LAYERS].down, b->dim.hidden, b->dim.ffn, true);
 }
 
 static kernels_attention attention(bench *b)
 {
-    b->counts.n_rows = b->rows;
-    return (kernels_attention){.counts = &b->counts,
-                               .n_heads = HEADS,
-                               .n_kv_heads = KV_HEADS,
+    return (kernels_attention){.counts = b->counts,
+                               .n_heads = b->dim.heads,
+                               .n_kv_heads = b->dim.kv_heads,
                                .head_dim = HEAD_DIM,
                                .n_classes = 1,
                                .q = &b->q,
@@ -203,7 +264,7 @@ static kernels_attention attention(bench *b)
                                .dtype = b->dtype,
                                .pages = b->pages,
                                .keys = b->keys,
-                               .own = &b->pages[N_PAGES]};
+                               .own = &b->own};
 }
 
 static void run_attend(bench *b)
@@ -222,7 +283,6 @@ static void run_attend_scattered(bench *b)
 static void run_score(bench *b)
 {
     kernels_attention a = attention(b);
-    b->counts.n_score = b->counts.n_keys;
     b->ops->score(b->s, &b->S, &b->lse, &a, b->keys);
 }
 
@@ -233,15 +293,27 @@ static void run_layer(bench *b)
     tensor cos = first_rows(&b->cos, b->rows), sin = first_rows(&b->sin, b->rows);
     tensor wide = first_rows(&b->wide, b->rows), narrow = first_rows(&b->narrow, b->rows);
     b->ops->rmsnorm(b->s, &h, &x, &b->norm, 1e-6f);
-    product(b, &b->h, &b->qkv, w->qkv, QKV, HIDDEN, false);
-    b->ops->rotate_append(b->s, &b->q, MAX_ROWS, &b->pages[N_PAGES], b->dtype, 0, &qkv, &cos, &sin, 1, NULL, HEADS,
-                          KV_HEADS, HEAD_DIM);
+    product(b, &b->h, &b->qkv, w->qkv, b->n_qkv, b->dim.hidden, false);
+    b->ops->rotate_append(b->s, &b->q, MAX_ROWS, &b->own, b->dtype, 0, &qkv, &cos, &sin, 1, NULL, b->dim.heads,
+                          b->dim.kv_heads, HEAD_DIM);
     run_attend(b);
-    product(b, &b->h, &b->x, w->o, HIDDEN, HIDDEN, true);
+    product(b, &b->h, &b->x, w->o, b->dim.hidden, b->dim.hidden, true);
     b->ops->rmsnorm(b->s, &h, &x, &b->norm, 1e-6f);
-    product(b, &b->h, &b->wide, w->gate_up, 2 * FFN, HIDDEN, false);
+    product(b, &b->h, &b->wide, w->gate_up, 2 * b->dim.ffn, b->dim.hidden, false);
     b->ops->swiglu(b->s, &narrow, &wide);
-    product(b, &b->narrow, &b->x, w->down, HIDDEN, FFN, true);
+    product(b, &b->narrow, &b->x, w->down, b->dim.hidden, b->dim.ffn, true);
+}
+
+static void run_select(bench *b)
+{
+    b->ops->select(b->s, b->survivors, &b->kept, &b->S, b->keys, b->counts);
+}
+
+static void run_sample(bench *b)
+{
+    static const kernels_sampling greedy = {.temperature = 0, .top_p = 1, .repetition_penalty = 1};
+    int32_t id;
+    b->ops->sample(b->s, &id, &b->logits, NULL, &greedy, 0);
 }
 
 typedef struct {
@@ -275,36 +347,57 @@ static double median(double *values, int n)
     return values[n / 2];
 }
 
-/* Ceiling and op in turns; short ops several times in a row. bytes: of weights or KV read, 0 = not told. */
+/* Counts as the next op reads them: n rows of queries, n_keys listed, k of them leave. */
+static void put_counts(bench *b, int n_keys, int k)
+{
+    b->now = (kernels_counts){.n_rows = b->rows,
+                              .n_keys = n_keys,
+                              .n_score = n_keys,
+                              .k_leave = k,
+                              .tds = 1,
+                              .c_last = N_PAGES - 1,
+                              .lambda = 0.2};
+    b->ops->upload(b->s, b->counts, &b->now, sizeof b->now);
+    b->ops->download(b->s, NULL, NULL, 0);
+}
+
+/* Seconds of one of n in a row. */
+static double time_of(bench *b, void (*op)(bench *), int n)
+{
+    double start = now(b);
+    for (int i = 0; i < n; i++)
+        op(b);
+    b->ops->download(b->s, NULL, NULL, 0); /* waits */
+    return (now(b) - start) / n;
+}
+
+/* How often in a row an op has to run for its time to be known. */
+static int enough(bench *b, void (*op)(bench *))
+{
+    time_of(b, op, 1);
+    double t = time_of(b, op, 1);
+    return t < 0.02 ? (int)(0.02 / (t + 1e-5)) + 1 : 1;
+}
+
+/* Ceiling and op in turns. bytes: of weights or KV read, 0 = not told. */
 static void report(bench *b, const char *name, void (*op)(bench *), double flop, double bytes)
 {
-    const double ceiling_flop = 2.0 * MAX_ROWS * FFN * HIDDEN;
-    double rate[MAX_REPEATS], ceiling[MAX_REPEATS], ratio[MAX_REPEATS];
-    op(b);
-    run_ceiling(b);
-    double t = now(b);
-    op(b);
-    t = now(b) - t;
-    int n = t < 0.02 ? (int)(0.02 / (t + 1e-6)) + 1 : 1;
+    const double ceiling_flop = 2.0 * MAX_ROWS * b->dim.ffn * b->dim.hidden;
+    double seconds[MAX_REPEATS], ceiling[MAX_REPEATS], ratio[MAX_REPEATS];
+    int n_ceiling = enough(b, run_ceiling), n = enough(b, op);
     for (int i = 0; i < b->repeats; i++) {
-        t = now(b);
-        run_ceiling(b);
-        double middle = now(b);
-        for (int j = 0; j < n; j++)
-            op(b);
-        double end = now(b);
-        ceiling[i] = ceiling_flop / (middle - t);
-        rate[i] = flop * n / (end - middle);
-        ratio[i] = rate[i] / ceiling[i];
+        ceiling[i] = ceiling_flop / time_of(b, run_ceiling, n_ceiling);
+        seconds[i] = time_of(b, op, n);
+        ratio[i] = flop / seconds[i] / ceiling[i];
     }
     omnid_error err;
     if (kernels_stream_status(b->s, &err) != OMNID_OK)
         quit(err.text);
-    double r = median(rate, b->repeats);
-    printf("| %-38s | %9.3f | %7.1f | %7.1f | %5.2f |", name, flop / r * 1e3, r * 1e-9,
+    double t = median(seconds, b->repeats);
+    printf("| %-38s | %9.4f | %7.1f | %7.1f | %5.2f |", name, t * 1e3, flop / t * 1e-9,
            median(ceiling, b->repeats) * 1e-9, median(ratio, b->repeats));
     if (bytes > 0)
-        printf(" %6.1f |\n", bytes / (flop / r) * 1e-9);
+        printf(" %6.1f |\n", bytes / t * 1e-9);
     else
         printf("        |\n");
     fflush(stdout);
@@ -312,28 +405,43 @@ static void report(bench *b, const char *name, void (*op)(bench *), double flop,
 
 static void report_linear(bench *b)
 {
-    static const struct {
+    const int64_t hidden = b->dim.hidden, ffn = b->dim.ffn;
+    const struct {
         const char *name;
         void (*run)(bench *);
         int64_t n, k;
-    } ops[] = {{"qkv 2560 x 2048", run_qkv, QKV, HIDDEN},
-               {"o 2048 x 2048, added", run_o, HIDDEN, HIDDEN},
-               {"gate, up 22016 x 2048", run_gate_up, 2 * FFN, HIDDEN},
-               {"down 2048 x 11008, added", run_down, HIDDEN, FFN}};
+    } ops[] = {{"qkv", run_qkv, b->n_qkv, hidden},
+               {"o, added", run_o, hidden, hidden},
+               {"gate, up", run_gate_up, 2 * ffn, hidden},
+               {"down, added", run_down, hidden, ffn}};
     static const int rows[] = {1, 8, 30, 152, 338};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
             char name[64];
-            snprintf(name, sizeof name, "%d rows, %s", rows[r], ops[i].name);
+            snprintf(name, sizeof name, "%d rows, %s %d x %d", rows[r], ops[i].name, (int)ops[i].n, (int)ops[i].k);
             b->rows = rows[r];
             double weight = (double)ops[i].n * (double)ops[i].k;
             report(b, name, ops[i].run, 2 * rows[r] * weight, weight * (double)kernels_dtype_size(b->dtype));
         }
 }
 
-static double attention_flop(int rows, int context)
+static double attention_flop(const bench *b, int rows, int context)
 {
-    return 4.0 * HEADS * HEAD_DIM * ((double)rows * context + 0.5 * rows * (rows + 1));
+    return 4.0 * b->dim.heads * HEAD_DIM * ((double)rows * context + 0.5 * rows * (rows + 1));
+}
+
+/* kind: 0 attend, 1 attend over scattered rows, 2 score. */
+static void report_attention_of(bench *b, int kind, int rows, int context)
+{
+    static const char *const names[] = {"attend", "attend scattered", "score"};
+    static void (*const runs[])(bench *) = {run_attend, run_attend_scattered, run_score};
+    char name[64];
+    double bytes = 2.0 * b->dim.kv_heads * HEAD_DIM * (context + rows) * (double)kernels_dtype_size(b->dtype);
+    snprintf(name, sizeof name, "%s, %d rows over %d", names[kind], rows, context);
+    b->rows = rows;
+    put_counts(b, context, 0);
+    double flop = kind < 2 ? attention_flop(b, rows, context) : 2.0 * b->dim.heads * HEAD_DIM * rows * context;
+    report(b, name, runs[kind], flop, kind < 2 ? bytes : bytes / 2);
 }
 
 static void report_attention(bench *b)
@@ -341,62 +449,80 @@ static void report_attention(bench *b)
     static const int rows[] = {1, 30, 152, 338}, contexts[] = {0, 1024, MAX_CONTEXT};
     for (int kind = 0; kind < 3; kind++)
         for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
-            for (size_t c = kind ? 2 : 0; c < 3; c++) {
-                static const char *const names[] = {"attend", "attend scattered", "score"};
-                char name[64];
-                snprintf(name, sizeof name, "%s, %d rows over %d", names[kind], rows[r], contexts[c]);
-                b->rows = rows[r];
-                b->counts.n_keys = contexts[c];
-                double bytes =
-                    2.0 * KV_HEADS * HEAD_DIM * (contexts[c] + rows[r]) * (double)kernels_dtype_size(b->dtype);
-                if (kind < 2)
-                    report(b, name, kind ? run_attend_scattered : run_attend, attention_flop(rows[r], contexts[c]),
-                           bytes);
-                else
-                    report(b, name, run_score, 2.0 * HEADS * HEAD_DIM * rows[r] * contexts[c], bytes / 2);
-            }
+            for (size_t c = kind ? 2 : 0; c < 3; c++)
+                report_attention_of(b, kind, rows[r], contexts[c]);
+}
+
+/* No arithmetic to speak of: times alone. */
+static void report_selection(bench *b)
+{
+    char name[64];
+    snprintf(name, sizeof name, "select, %d of %d leave", MAX_CONTEXT / 10, MAX_CONTEXT);
+    put_counts(b, MAX_CONTEXT, MAX_CONTEXT / 10);
+    report(b, name, run_select, 0, 0);
+    snprintf(name, sizeof name, "sample, greedy, %d", b->dim.vocabulary);
+    report(b, name, run_sample, 0, sizeof(float) * (double)b->dim.vocabulary);
 }
 
 static void report_layers(bench *b)
 {
-    static const int rows[] = {1, 30, 338}, contexts[] = {0, MAX_CONTEXT};
-    double weights = (double)HIDDEN * (QKV + HIDDEN + 3 * FFN);
+    static const int rows[] = {1, 30, 152, 338}, contexts[] = {0, MAX_CONTEXT};
+    double weights = (double)b->dim.hidden * (b->n_qkv + b->dim.hidden + 3 * b->dim.ffn);
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (size_t c = 0; c < 2; c++) {
             char name[64];
             snprintf(name, sizeof name, "layer, %d rows over %d", rows[r], contexts[c]);
             b->rows = rows[r];
-            b->counts.n_keys = contexts[c];
-            report(b, name, run_layer, 2 * rows[r] * weights + attention_flop(rows[r], contexts[c]),
-                   rows[r] == 1 ? weights * (double)kernels_dtype_size(b->dtype) : 0);
+            put_counts(b, contexts[c], 0);
+            report(b, name, run_layer, 2 * rows[r] * weights + attention_flop(b, rows[r], contexts[c]),
+                   weights * (double)kernels_dtype_size(b->dtype));
         }
+}
+
+static void report_encoders(bench *b)
+{
+    for (int i = 0; i < 3; i++) {
+        const encoder_shape *e = &encoder_shapes[i];
+        b->rows = i;
+        report(b, encoder_names[i], run_encoder, 4.0 * e->heads * e->head_dim * e->n * e->span, 0);
+    }
+}
+
+static void read_arguments(bench *b, int argc, char **argv)
+{
+    b->dim = shapes[0];
+    if (argc > 1)
+        b->n_threads = atoi(argv[1]);
+    if (argc > 2)
+        b->repeats = atoi(argv[2]);
+    if (argc > 3)
+        b->precision = strcmp(argv[3], "bf16") == 0 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32;
+    if (argc > 5)
+        b->backend_name = argv[5];
+    if (argc > 6)
+        b->dim = shapes[strcmp(argv[6], "7b") == 0];
+    if (b->n_threads < 1 || b->repeats < 1 || b->repeats > MAX_REPEATS || argc > 7)
+        quit("usage: omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART [BACKEND [3b|7b]]]]]]     PART: l(ayers) "
+             "a(ttention) s(election) e(ncoders) p(roducts); at least 1 thread, 1 .. 99 repeats");
 }
 
 int main(int argc, char **argv)
 {
-    static bench b = {.n_threads = 1, .repeats = 5};
-    if (argc > 1)
-        b.n_threads = atoi(argv[1]);
-    if (argc > 2)
-        b.repeats = atoi(argv[2]);
-    if (argc > 3)
-        b.precision = strcmp(argv[3], "bf16") == 0 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32;
-    if (b.n_threads < 1 || b.repeats < 1 || b.repeats > MAX_REPEATS)
-        quit("usage: omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART]]]]     PART: l(ayers) a(ttention) "
-             "e(ncoders) p(roducts); at least 1 thread, 1 .. 99 repeats");
+    static bench b = {.backend_name = "cpu", .n_threads = 1, .repeats = 5};
+    read_arguments(&b, argc, argv);
     open_bench(&b);
-    printf("%d threads, %s, median of %d\n", b.n_threads, kernels_dtype_name(b.dtype), b.repeats);
+    printf("%s, backend %s, %d threads, %s, median of %d\n\n", b.dim.name, b.backend_name, b.n_threads,
+           kernels_dtype_name(b.dtype), b.repeats);
     printf("| op | ms | GFLOP/s | ceiling | ratio | GB/s |\n| --- | --- | --- | --- | --- | --- |\n");
-    const char *parts = argc > 4 ? argv[4] : "laep";
+    const char *parts = argc > 4 ? argv[4] : "lasep";
     if (strchr(parts, 'l'))
         report_layers(&b);
     if (strchr(parts, 'a'))
         report_attention(&b);
-    for (int i = 0; i < 3 && strchr(parts, 'e'); i++) {
-        const encoder_shape *e = &encoder_shapes[i];
-        b.rows = i;
-        report(&b, encoder_names[i], run_encoder, 4.0 * e->heads * e->head_dim * e->n * e->span, 0);
-    }
+    if (strchr(parts, 's'))
+        report_selection(&b);
+    if (strchr(parts, 'e'))
+        report_encoders(&b);
     if (strchr(parts, 'p'))
         report_linear(&b);
     return 0;

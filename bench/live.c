@@ -7,7 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { QUERY_ROWS = 30, WARM = 3, MANY_IDS = 65, SOME_IDS = 17, MAX_AT_ONCE = 8, MAX_CAMERAS = STAGE_MAX_TIMELINES };
+enum {
+    QUERY_ROWS = 30,
+    WARM = 3,
+    MANY_IDS = 65,
+    SOME_IDS = 17,
+    MAX_AT_ONCE = 8,
+    MAX_CAMERAS = STAGE_MAX_TIMELINES,
+    FEWEST = 5,                /* measured of anything, however long it takes */
+    ENOUGH_US = 3000000,       /* then no more after so long */
+    FULL_LENGTHS_US = 20000000 /* of the long timelines of all tokens: a straight line tells the rest */
+};
 
 typedef struct {
     bench *b;
@@ -61,15 +71,21 @@ static void add_memory(live *v, const char *part, int at)
     add(v, part, "tokens", "tokens", tokens, tokens, 1);
 }
 
-/* Is there time for another part? Says what is left out if not. */
-static bool has_time(live *v, const char *part)
+/* Writes down what is left out. */
+static void leave_out(live *v, const char *part, const char *why)
 {
     bench_results *r = v->b->r;
+    size_t used = strlen(r->cut);
+    snprintf(r->cut + used, sizeof r->cut - used, "%s%s %s %s (%s)", used ? "; " : "", part, omnid_mode_name(v->mode),
+             v->retention, why);
+}
+
+/* Is there time for another part? */
+static bool has_time(live *v, const char *part)
+{
     if (v->b->o->budget_s <= 0 || omnid_clock_us() - v->b->start_us < (int64_t)(v->b->o->budget_s * 1e6))
         return true;
-    size_t used = strlen(r->cut);
-    snprintf(r->cut + used, sizeof r->cut - used, "%s%s %s %s", used ? "; " : "", part, omnid_mode_name(v->mode),
-             v->retention);
+    leave_out(v, part, "time");
     return false;
 }
 
@@ -90,30 +106,36 @@ static omnid_question_params ask_params(const live *v, int max_tokens)
     return q;
 }
 
-/* n questions one after the other. */
+/* Is the i-th of n still to be measured? */
+static bool more_wanted(int i, int n, int64_t start_us)
+{
+    return i < n && (i < FEWEST || omnid_clock_us() - start_us < ENOUGH_US);
+}
+
+/* At most n questions one after the other. */
 static omnid_status ask_in_turn(live *v, int at, int n, int max_tokens, omnid_error *err)
 {
     omnid_question_params q = ask_params(v, max_tokens);
-    for (int i = 0; i < n; i++) {
+    int64_t start = omnid_clock_us();
+    for (int i = 0; more_wanted(i, n, start); i++) {
         OMNID_TRY(stage_ask(&v->s, at, &q, err));
         OMNID_TRY(stage_settle(&v->s, err));
     }
     return OMNID_OK;
 }
 
-/* A question whose query has QUERY_ROWS rows (a letter is a token of the random model), then warm-up. */
+/* A question whose query has QUERY_ROWS rows, then warm-up. A letter is a token of the random model, and all but the
+ * question are 15; `eager`, whose rows are the query's alone, is asked to be sure. */
 static omnid_status prepare_question(live *v, int at, omnid_error *err)
 {
-    strcpy(v->question, "?");
+    strcpy(v->question, "aaaaaaaaaaaaaa?");
     OMNID_TRY(ask_in_turn(v, at, 1, 1, err));
     pthread_mutex_lock(&v->s.lock);
-    int rows = v->s.query_rows, more = QUERY_ROWS - rows;
+    int rows = v->s.query_rows, n = (int)strlen(v->question) + QUERY_ROWS - rows;
     pthread_mutex_unlock(&v->s.lock);
-    if (v->mode == OMNID_MODE_EAGER && more > 0 && more < (int)sizeof v->question - 1) {
-        memset(v->question, 'a', (size_t)more);
-        strcpy(v->question + more, "?");
-    } else if (v->mode != OMNID_MODE_EAGER) { /* rows of the timeline are in it: as many letters as eager finds */
-        strcpy(v->question, "aaaaaaaaaaaaaaaaaaa?");
+    if (v->mode == OMNID_MODE_EAGER && rows > 0 && n > 0 && n < (int)sizeof v->question) {
+        memset(v->question, 'a', (size_t)n);
+        strcpy(v->question + n - 1, "?");
     }
     OMNID_TRY(ask_in_turn(v, at, WARM, 1, err));
     stage_clear(&v->s);
@@ -133,9 +155,9 @@ static omnid_status measure_during_ingest(live *v, int at, int n, omnid_error *e
 {
     omnid_question_params q = ask_params(v, 1);
     int asked = 0;
-    int64_t next = 0;
+    int64_t next = 0, start = omnid_clock_us();
     stage_clear(&v->s);
-    while (asked < n || stage_open_answers(&v->s) > 0) {
+    while (more_wanted(asked, n, start) || stage_open_answers(&v->s) > 0) {
         if (stage_open_segments(&v->s) < 3)
             OMNID_TRY(stage_submit(&v->s, at, err));
         bool open = stage_open_answers(&v->s) > 0;
@@ -143,7 +165,7 @@ static omnid_status measure_during_ingest(live *v, int at, int n, omnid_error *e
             next = 0;
         else if (!next)
             next = omnid_clock_us() + 1000 + rand() % 24000;
-        if (!open && asked < n && omnid_clock_us() >= next) {
+        if (!open && omnid_clock_us() >= next) {
             OMNID_TRY(stage_ask(&v->s, at, &q, err));
             asked++;
         }
@@ -229,8 +251,9 @@ static omnid_status part_at_once(live *v, omnid_error *err)
     q = ask_params(v, v->b->o->quick ? v->b->o->max_tokens : SOME_IDS);
     for (v->n_at_once = 1; v->n_at_once <= MAX_AT_ONCE && has_time(v, "questions at once"); v->n_at_once *= 2) {
         double seconds = 0, ids = 0;
-        int64_t start = 0;
-        for (int round = -1; round < rounds(v, 10); round++) { /* the first one warms up */
+        int64_t start = 0, begin = omnid_clock_us();
+        int n_rounds = 0;
+        for (int round = -1; round < 0 || more_wanted(round, rounds(v, 10), begin); round++) { /* the first warms up */
             if (round <= 0)
                 stage_clear(&v->s);
             start = omnid_clock_us();
@@ -238,11 +261,12 @@ static omnid_status part_at_once(live *v, omnid_error *err)
                 OMNID_TRY(stage_ask(&v->s, at, &q, err));
             OMNID_TRY(stage_settle(&v->s, err));
             seconds += round < 0 ? 0 : (double)(omnid_clock_us() - start) / 1e6;
+            n_rounds = round + 1;
         }
         ids = (double)v->s.samples.n_ids;
         add_ttft(v, "at once", "ttft idle");
         add_samples(v, "at once", "decode a token", v->s.samples.token_ms, v->s.samples.n_answers);
-        add(v, "at once", "ids a second", "1/s", ids / seconds, ids / seconds, rounds(v, 10));
+        add(v, "at once", "ids a second", "1/s", ids / seconds, ids / seconds, n_rounds);
     }
     v->n_at_once = 1;
     return OMNID_OK;
@@ -282,21 +306,33 @@ static omnid_status part_cameras(live *v, omnid_error *err)
     return OMNID_OK;
 }
 
-/* From a minute to half an hour; ends where the time does. */
+/* Time for another piece of a long timeline? Those of all tokens have their own limit. */
+static bool goes_on(live *v, int64_t start)
+{
+    if (!intra_of(v) && omnid_clock_us() - start > FULL_LENGTHS_US)
+        return false;
+    return has_time(v, "lengths");
+}
+
+/* From a minute to half an hour; ends where the time does, with what is in by then. */
 static omnid_status part_lengths(live *v, omnid_error *err)
 {
     int at, last = 0;
     const bench_options *o = v->b->o;
+    int64_t start = omnid_clock_us();
+    bool on = true;
     OMNID_TRY(stage_add(&v->s, &at, v->mode, intra_of(v), o->lengths[o->n_lengths - 1], err));
-    for (int i = 0; i < o->n_lengths && has_time(v, "lengths"); i++) {
-        v->n_segments = o->lengths[i];
-        for (; last < v->n_segments && (last % 16 || has_time(v, "lengths")); last++)
+    for (int i = 0; i < o->n_lengths && on; i++) {
+        for (; on && last < o->lengths[i]; last++) {
             OMNID_TRY(stage_submit(&v->s, at, err));
+            on = (last + 1) % 16 || last + 1 == o->lengths[i] || goes_on(v, start);
+        }
         OMNID_TRY(stage_settle(&v->s, err));
         v->n_segments = last;
         OMNID_TRY(prepare_question(v, at, err));
         OMNID_TRY(measure_idle(v, "length", at, rounds(v, 20), err));
         add_memory(v, "length", at);
+        on = on && (i + 1 == o->n_lengths || goes_on(v, start));
     }
     return OMNID_OK;
 }
@@ -305,7 +341,15 @@ static omnid_status run(live *v, const char *name, measure_part *part, omnid_err
 {
     if (!has_time(v, name))
         return OMNID_OK;
-    OMNID_TRY(with_stage(v, part, err));
+    omnid_status st = with_stage(v, part, err);
+    if (st != OMNID_OK && st != OMNID_NOMEM && st != OMNID_LIMIT)
+        return st;
+    if (st != OMNID_OK) { /* the rest may fit */
+        fprintf(stderr, "%s: %s\n", name, err->text);
+        leave_out(v, name, "memory");
+        *err = (omnid_error){0};
+    }
+    v->n_at_once = 1;
     return v->b->o->json ? report_json(v->b, v->b->o->json, err) : OMNID_OK; /* what is known stays if the end is cut */
 }
 
@@ -324,6 +368,9 @@ omnid_status bench_live(bench *b, omnid_error *err)
     v.mode = OMNID_MODE_EAGER;
     v.retention = "30";
     OMNID_TRY(run(&v, "lengths", part_lengths, err));
+    v.retention = "none";
+    OMNID_TRY(run(&v, "lengths", part_lengths, err));
+    v.retention = "30";
     OMNID_TRY(run(&v, "questions at once", part_at_once, err));
     OMNID_TRY(run(&v, "cameras", part_cameras, err));
     for (int mode = OMNID_MODE_EAGER; mode <= OMNID_MODE_OFFLINE; mode *= 2)
@@ -335,7 +382,5 @@ omnid_status bench_live(bench *b, omnid_error *err)
             if (!done)
                 OMNID_TRY(run(&v, "answers", part_answers, err));
         }
-    v.mode = OMNID_MODE_EAGER;
-    v.retention = "none";
-    return run(&v, "lengths", part_lengths, err);
+    return OMNID_OK;
 }

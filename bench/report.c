@@ -144,7 +144,7 @@ static void print_figures(const bench_results *r)
                f->n_segments, f->n_at_once, f->name, f->p50, f->p95, f->unit, f->n);
     }
     if (*r->cut)
-        printf("no time for: %s\n", r->cut);
+        printf("left out: %s\n", r->cut);
 }
 
 void report_print(const bench *b)

@@ -1,8 +1,10 @@
-/* test_bf16.c: with bf16 weights, activations and KV the first position's logits keep the direction of transformers' float32
+/* test_bf16 [BACKEND]: with bf16 weights, activations and KV the first position's logits keep the direction of transformers' float32
  * ones: cosine at least 0.9995, nothing pruned (a decision may fall otherwise in bf16). */
 #include "tests/golden/golden.h"
 
 #include <string.h>
+
+static const char *backend = "auto";
 
 static bool wanted(const json_t *answer)
 {
@@ -33,7 +35,7 @@ static bool check(void *user, const golden_case *c, const char *name, const omni
 static void run(const char *model, const char *name)
 {
     int n_bad = 0;
-    golden_run_params p = {.backend = "auto", .precision = OMNID_PRECISION_BF16, .check = check, .wanted = wanted};
+    golden_run_params p = {.backend = backend, .precision = OMNID_PRECISION_BF16, .check = check, .wanted = wanted};
     golden_case c;
     golden_case_open(&c, model, name);
     int n = golden_run(&c, model, &p, &n_bad);
@@ -60,8 +62,10 @@ static void test_m3(void **state)
     run("M3", "plain");
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        backend = argv[1];
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_m1), cmocka_unit_test(test_m2), cmocka_unit_test(test_m3)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

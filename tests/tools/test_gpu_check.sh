@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # test_gpu_check.sh SOURCE BENCH SHAPE: the logic of tools/gpu-check.sh and of its report, without a GPU: what it says and how it exits
-# where there is none, bad options, and the report of a small run made here.
+# where there is none, bad options, the report of a small run made here, and a whole run of programs that only pretend.
 set -uo pipefail
 source=$1 bench=$2 shape=$3
 work=$(mktemp -d) || exit 1
@@ -61,5 +61,41 @@ same "transformers' figure" "$(grep -c 'one shot | [0-9.]* ms | 890 ms | ' "$rep
 same "rows of the CSV" "$(grep -c '^NVIDIA H200,omnid,7b,' "$work/out/nvidia-h200.csv")" "[1-9]*"
 python3 "$source/bench/gpu_report.py" --logs "$work/bin" --out "$work/out" >/dev/null 2>&1
 same "exit of a report of nothing" $? 1
+
+# A pack of programs that only exit: kernels_add fails, all that the sanitizer is given takes too long.
+pack=$work/pack
+mkdir -p "$pack/bin" "$pack/lib"
+"$source/tools/gpu-check.sh" --sums >"$pack/manifest"
+printf 'archs=80;90\ndate=today\n' >>"$pack/manifest"
+stub() {
+    printf '#!/bin/sh\n%s\n' "$2" >"$1"
+    chmod +x "$1"
+}
+for name in add convert select keep rmsnorm; do
+    stub "$pack/bin/kernels_$name" "exit 0"
+done
+stub "$pack/bin/kernels_add" "echo broken; exit 3"
+for name in answers encoders bf16; do
+    stub "$pack/bin/golden_$name" 'case "$*" in *cuda) echo "cosine 0.9999"; exit 0 ;; *) exit 1 ;; esac'
+done
+stub "$pack/bin/omnid-bench" "for word; do [ \"\$last\" = --json ] && cp '$work/logs/bench-7b.json' \"\$word\"; last=\$word; done; exit 0"
+stub "$pack/bin/omnid-kernel-bench" "echo '| op | ms |'"
+stub "$pack/bin/device-ceiling" "cat '$work/logs/ceiling.json'"
+stub "$work/bin/nvidia-smi" 'case "$*" in *compute_cap*) echo 9.0 ;; *) echo "GPU 0: NVIDIA H200" ;; esac'
+stub "$work/bin/compute-sanitizer" "exit 124"
+said=$(PATH=$work/bin:$PATH "$source/tools/gpu-check.sh" --with "$pack" --out "$work/run" --budget 300 \
+    --only ops,golden,ceiling,bench-7b,kernels,racecheck 2>&1)
+same "exit of a run with a failure" $? 1
+steps=$pack-logs/steps.tsv
+same "ops: one failed" "$(grep -c '^ops.failed.*1 of 5: add ' "$steps")" 1
+same "golden passed" "$(grep -c '^golden.passed.*10 of 10' "$steps")" 1
+same "figures taken" "$(grep -c '^bench-7b.passed' "$steps")$(grep -c '^ceiling.passed' "$steps")" 11
+same "no step but those asked for" "$(cut -f 1 "$steps" | sort | tr '\n' ' ')" "bench-7b ceiling golden kernels ops racecheck "
+same "what took too long" "$(grep -c '^racecheck.cut.*0 of 3 passed, 3 had no time' "$steps")" 1
+same "the run's report" "$(grep -c '^| ops | failed |' "$work/run/nvidia-h200.md")" 1
+same "the logs" "$(tar -tzf "$work/run/logs.tar.gz" | grep -c 'ops-add.log')" 1
+same "what it says last" "${said##*$'\n'}" "gpu-check.sh: something failed: *"
+"$source/tools/gpu-check.sh" --pack --with "$work/bin" >/dev/null 2>&1
+same "a folder that is no pack stays" "$? $(find "$work/bin" -type f | wc -l)" "2 2"
 [ $bad = 0 ] && echo "passed"
 exit $bad
