@@ -118,6 +118,41 @@ static void check_tone(const kept_segment *s)
     assert_true(at_440 > 0.8 * rms);
 }
 
+/* The newest segment that a busy machine did not tear; NULL when there is none. */
+static const kept_segment *whole_segment(const keeper *k, int n_frames)
+{
+    for (int i = k->n - 1; i >= 0; i--) {
+        const capture_segment *s = &k->kept[i]->seg;
+        if (s->n_frames == n_frames && s->n_samples >= CAPTURE_SAMPLES && s->n_samples_missing == 0)
+            return k->kept[i];
+    }
+    return NULL;
+}
+
+/* Picture and sound of a camera are what its server sends. False: no segment came whole. */
+static bool check_camera(const server_options *o)
+{
+    bool has_video = strcmp(o->codec, "none") != 0;
+    keeper k;
+    server s = serve(0, o);
+    omnid_capture *c = has_video ? start(&k, s.uri, "same") : start(&k, NULL, s.uri);
+    if (has_video)
+        await(c, true, CAPTURE_RUNNING);
+    await(c, false, CAPTURE_RUNNING);
+    await_segments(c, 3);
+    omnid_capture_stop(&c);
+    kill_server(&s);
+    const kept_segment *whole = whole_segment(&k, has_video ? 4 : 0);
+    if (whole && has_video)
+        check_green(whole);
+    if (whole)
+        check_tone(whole);
+    if (whole && strcmp(o->codec, "mjpeg") == 0)
+        assert_true(whole->seg.frames[0].n_jpeg > 0); /* it went through undecoded */
+    keeper_free(&k);
+    return whole != NULL;
+}
+
 static void test_codecs(void **state)
 {
     (void)state;
@@ -128,27 +163,11 @@ static void test_codecs(void **state)
         {.codec = "none", .sound = "l16"},
     };
     for (size_t i = 0; i < sizeof cameras / sizeof *cameras; i++) {
-        const server_options *o = &cameras[i];
-        bool has_video = strcmp(o->codec, "none") != 0;
-        print_message("%s and %s\n", o->codec, o->sound);
-        keeper k;
-        server s = serve(0, o);
-        omnid_capture *c = has_video ? start(&k, s.uri, "same") : start(&k, NULL, s.uri);
-        if (has_video)
-            await(c, true, CAPTURE_RUNNING);
-        await(c, false, CAPTURE_RUNNING);
-        await_segments(c, 3);
-        omnid_capture_stop(&c);
-        kill_server(&s);
-        const kept_segment *last = k.kept[k.n - 1];
-        assert_int_equal(last->seg.n_frames, has_video ? 4 : 0);
-        if (has_video)
-            check_green(last);
-        assert_true(last->seg.n_samples >= CAPTURE_SAMPLES);
-        check_tone(last);
-        if (strcmp(o->codec, "mjpeg") == 0)
-            assert_true(last->seg.frames[0].n_jpeg > 0); /* it went through undecoded */
-        keeper_free(&k);
+        print_message("%s and %s\n", cameras[i].codec, cameras[i].sound);
+        bool whole = false;
+        for (int tries = 0; tries < 5 && !whole; tries++)
+            whole = check_camera(&cameras[i]);
+        assert_true(whole);
     }
 }
 

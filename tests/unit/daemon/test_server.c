@@ -346,6 +346,11 @@ static void an_engine_behind_skips_the_oldest_and_tells(void **state)
     process_wait_segments(&p, NULL, 8);
     client_open(&c, &p, ZMQ_DEALER);
     json_t *status = client_ask(&c, "{\"op\":\"status\"}");
+    for (int i = 0; i < 600 && number_at(status, "cameras.0.skipped") < 8; i++) {
+        json_decref(status);
+        sleep_ms(50);
+        status = client_ask(&c, "{\"op\":\"status\"}");
+    }
     double n_closed = number_at(status, "cameras.0.segments"), n_skipped = number_at(status, "cameras.0.skipped");
     assert_true(n_skipped >= 8);
     assert_true(number_at(status, "cameras.0.waiting") <= 4); /* [timeline] max_queued */
