@@ -8,11 +8,15 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
-cases=(devices start frame colours level age question disconnect unplugged streaming-error start-error card restarts demo-black
-    demo-word demo-white demo-tone first-run sync microphone)
-[ ! -f tests/vm/service.sh ] || cases+=(service)
+cases=(devices start frame colours level question disconnect unplugged streaming-error start-error card restarts)
+# Not steady under emulation, or not yet shown to be: run.sh runs them when they are named, or with --all (README.md).
+more=(age demo-black demo-word demo-white demo-tone first-run sync microphone service)
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${cases[@]}"
+    exit 0
+fi
+if [ "${1:-}" = --list-all ]; then
+    printf '%s\n' "${cases[@]}" "${more[@]}"
     exit 0
 fi
 build=$1

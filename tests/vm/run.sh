@@ -2,7 +2,8 @@
 # run.sh: omnid with a real V4L2 camera and a real ALSA card, in an emulated machine (README.md beside this file).
 #
 #   tests/vm/run.sh [--build DIR] [CASE…]    DIR: a build (default build-test/release, else build); CASE: only these
-#   tests/vm/run.sh --list                   the cases' names
+#   tests/vm/run.sh --all                    also the cases that are not steady under emulation
+#   tests/vm/run.sh --list | --list-all      the cases' names
 #
 # One boot, about three minutes on a quiet machine, then the last line "N passed, N failed, N skipped". Where no such machine
 # can be made (no root, no apt, no network) every case is skipped, each by its name. Builds nothing. Logs and the frames that
@@ -44,12 +45,13 @@ while [ $# -gt 0 ]; do
         build=${2:-}
         shift
         ;;
-    --list) exec tests/vm/guest.sh --list ;;
+    --list | --list-all) exec tests/vm/guest.sh "$1" ;;
+    --all) mapfile -t names < <(tests/vm/guest.sh --list-all) ;;
     -h | --help)
-        sed -n '2,10s/^# \{0,1\}//p' "$0"
+        sed -n '2,11s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
-    -*) leave 2 "want --build DIR, --list or names of cases, found '$1'" ;;
+    -*) leave 2 "want --build DIR, --all, --list, --list-all or names of cases, found '$1'" ;;
     *) names+=("$1") ;;
     esac
     shift
