@@ -50,6 +50,39 @@ capture_params keeper_params(keeper *k, const char *video, const char *audio)
     return p;
 }
 
+omnid_capture *keeper_start(keeper *k, const char *video, const char *audio)
+{
+    omnid_capture *c;
+    omnid_error err;
+    capture_params p = keeper_params(k, video, audio);
+    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
+        fail_msg("%s", err.text);
+    return c;
+}
+
+enum { STEP_MS = 5 };
+
+capture_source_status await_state(omnid_capture *c, bool video, capture_state state)
+{
+    capture_status status = omnid_capture_get_status(c);
+    const capture_source_status *s = video ? &status.video : &status.audio;
+    for (int ms = 0; ms < PATIENCE_MS && s->state != state; ms += STEP_MS) {
+        usleep(STEP_MS * 1000);
+        status = omnid_capture_get_status(c);
+    }
+    if (s->state != state)
+        fail_msg("%s is %s, want %s: %s", video ? "picture" : "sound", capture_state_name(s->state),
+                 capture_state_name(state), s->message);
+    return *s;
+}
+
+void await_segments(omnid_capture *c, int64_t n)
+{
+    for (int ms = 0; ms < PATIENCE_MS && omnid_capture_get_status(c).n_segments < n; ms += STEP_MS)
+        usleep(STEP_MS * 1000);
+    assert_true(omnid_capture_get_status(c).n_segments >= n);
+}
+
 void keeper_free(keeper *k)
 {
     for (int i = 0; i < k->n; i++) {

@@ -4,7 +4,7 @@
 
 #include "capture/capture.h"
 
-enum { MAX_KEPT = 64 };
+enum { MAX_KEPT = 64, PATIENCE_MS = 60000 };
 
 /* A segment as it was handed over, its samples and first frame copied. */
 typedef struct {
@@ -25,6 +25,13 @@ typedef struct {
 /* capture_params with this keeper's callbacks. */
 capture_params keeper_params(keeper *k, const char *video, const char *audio);
 void keeper_free(keeper *k);
+/* Starts a camera that tells this keeper; fails the test with its sentence where that fails. */
+omnid_capture *keeper_start(keeper *k, const char *video, const char *audio);
+
+/* Waits, PATIENCE_MS if need be, until the stream is in that state; its status. Else fails the test with what it is. */
+capture_source_status await_state(omnid_capture *c, bool video, capture_state state);
+/* Waits as long until so many segments were closed. */
+void await_segments(omnid_capture *c, int64_t n);
 
 /* Runs a gst-launch description to its end; its file lies at the path returned (in the build folder), which is borrowed
  * until the next call. The description's %s is that path. Fails the test with GStreamer's sentence. */

@@ -108,16 +108,6 @@ static void fake_close(void **self)
 
 const source_ops fake_ops = {"fake", "fake:N  a test's", false, fake_check, fake_open, fake_read, fake_close};
 
-omnid_capture *fake_start(keeper *k, const char *video, const char *audio)
-{
-    omnid_capture *c;
-    omnid_error err;
-    capture_params p = keeper_params(k, video, audio);
-    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
-
 int64_t fake_stop(omnid_capture *c)
 {
     int64_t begun_us = omnid_clock_us();
@@ -133,27 +123,9 @@ int fake_set_up(void **state)
     return 0;
 }
 
-void fake_await(omnid_capture *c, bool video, capture_state state)
-{
-    for (int ms = 0; ms < PATIENCE_MS; ms += 5) {
-        capture_status status = omnid_capture_get_status(c);
-        if ((video ? status.video.state : status.audio.state) == state)
-            return;
-        usleep(5000);
-    }
-    fail_msg("the %s is never %s", video ? "picture" : "sound", capture_state_name(state));
-}
-
 void fake_await_count(atomic_int *counter, int n)
 {
     for (int ms = 0; ms < PATIENCE_MS && atomic_load(counter) < n; ms += 5)
         usleep(5000);
     assert_true(atomic_load(counter) >= n);
-}
-
-void fake_await_segments(omnid_capture *c, int64_t n)
-{
-    for (int ms = 0; ms < PATIENCE_MS && omnid_capture_get_status(c).n_segments < n; ms += 5)
-        usleep(5000);
-    assert_true(omnid_capture_get_status(c).n_segments >= n);
 }

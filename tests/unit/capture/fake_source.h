@@ -5,7 +5,7 @@
 #include "capture/source.h"
 #include "clips.h"
 
-enum { FULL = CAPTURE_SAMPLES + CAPTURE_AWAITED, BLOCK = 320, N_FAKES = 2, PATIENCE_MS = 60000 };
+enum { FULL = CAPTURE_SAMPLES + CAPTURE_AWAITED, BLOCK = 320, N_FAKES = 2 };
 
 /* What "fake:N" does. Set before the capture starts; 0 = does not. Its picture has 25 frames a second. */
 typedef struct {
@@ -26,14 +26,9 @@ extern const source_ops fake_ops;
 
 /* Clears the scripts: a test's setup function. */
 int fake_set_up(void **state);
-/* Starts; fails the test where that fails. */
-omnid_capture *fake_start(keeper *k, const char *video, const char *audio);
 /* Stops and returns how many ms it took. */
 int64_t fake_stop(omnid_capture *c);
-/* Waits, very long if need be, until the stream is in that state. */
-void fake_await(omnid_capture *c, bool video, capture_state state);
 /* Waits until the counter is at least n. */
 void fake_await_count(atomic_int *counter, int n);
-void fake_await_segments(omnid_capture *c, int64_t n);
 
 #endif

@@ -26,7 +26,7 @@ static void test_source_dies_and_comes_back(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 2300, .n_failing_opens = 2};
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
     usleep(3 * 1000000);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_LOST); /* 2.3 s, then opens fail at about 2.55 and 3.05 s */
@@ -64,12 +64,12 @@ static void test_stall_without_error(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.stall_after_ms = 500};
-    omnid_capture *c = fake_start(&k, "fake:0", NULL);
-    fake_await(c, true, CAPTURE_RUNNING);
+    omnid_capture *c = keeper_start(&k, "fake:0", NULL);
+    await_state(c, true, CAPTURE_RUNNING);
     int64_t begun_us = omnid_clock_us();
-    fake_await(c, true, CAPTURE_LOST);
+    await_state(c, true, CAPTURE_LOST);
     assert_true(omnid_clock_us() - begun_us > 2500000); /* not before 3 s without data */
-    fake_await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_RUNNING);
     assert_int_equal(status.video.n_restarts, 1);
@@ -86,7 +86,7 @@ static void test_one_of_two_sources_is_lost(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 1500, .open_hangs_ms = 300, .n_failing_opens = 100};
-    omnid_capture *c = fake_start(&k, "fake:0", "fake:1");
+    omnid_capture *c = keeper_start(&k, "fake:0", "fake:1");
     usleep(7000 * 1000);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_LOST);
@@ -112,7 +112,7 @@ static void test_source_ends(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 900, .opens_with_an_end = true};
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
     assert_int_equal(omnid_capture_wait_end(c, 5000), OMNID_OK);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.video.state, CAPTURE_ENDED);
@@ -131,20 +131,20 @@ static void test_stops_within_2_s(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.open_hangs_ms = 60000};
-    omnid_capture *c = fake_start(&k, "fake:0", NULL); /* a live source that does not open is no error */
+    omnid_capture *c = keeper_start(&k, "fake:0", NULL); /* a live source that does not open is no error */
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_STARTING);
     assert_true(fake_stop(c) < 1000);
     keeper_free(&k);
     scripts[0] = (fake_script){.first_life_ms = 1, .n_failing_opens = 1000};
-    c = fake_start(&k, "fake:0", NULL);
+    c = keeper_start(&k, "fake:0", NULL);
     usleep(1200 * 1000);
     assert_true(fake_stop(c) < 1000); /* in the middle of a wait */
     keeper_free(&k);
-    c = fake_start(&k, "test:ball", "same");
+    c = keeper_start(&k, "test:ball", "same");
     assert_true(fake_stop(c) < 10000); /* at once after the start */
     keeper_free(&k);
     scripts[1] = (fake_script){.read_hangs_ms = 3500};
-    c = fake_start(&k, "fake:0", "fake:1");
+    c = keeper_start(&k, "fake:0", "fake:1");
     usleep(800 * 1000);
     int64_t took_ms = fake_stop(c); /* the driver hangs: its thread is left behind and comes back later */
     assert_in_range(took_ms, 1900, 2300);
@@ -180,7 +180,7 @@ static void test_questions_from_other_threads(void **state)
     (void)state;
     keeper k;
     pthread_t threads[3];
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
     atomic_store(&asking, true);
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, ask, c);
@@ -204,7 +204,7 @@ static void test_back_off(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 1, .n_failing_opens = 1000};
-    omnid_capture *c = fake_start(&k, "fake:0", NULL);
+    omnid_capture *c = keeper_start(&k, "fake:0", NULL);
     usleep(3000 * 1000);
     assert_in_range(scripts[0].n_tried, 4, 5); /* at 0, 0.25, 0.75, 1.75 s, each wait +-25 % */
     assert_int_equal(omnid_capture_get_status(c).video.n_restarts, scripts[0].n_tried);

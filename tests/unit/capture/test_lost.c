@@ -29,18 +29,18 @@ static void test_every_phase(void **state)
         keeper k;
         memcpy(&scripts[0], &cases[i].script, sizeof scripts[0]);
         int64_t begun_us = omnid_clock_us();
-        omnid_capture *c = fake_start(&k, "fake:0", NULL);
-        fake_await(c, true, CAPTURE_LOST);
+        omnid_capture *c = keeper_start(&k, "fake:0", NULL);
+        await_state(c, true, CAPTURE_LOST);
         capture_source_status status = omnid_capture_get_status(c).video;
         if (status.state == CAPTURE_LOST) { /* it may be back already */
             assert_non_null(strstr(status.message, cases[i].says));
             assert_in_range(status.lost_since_us, begun_us, omnid_clock_us());
         }
-        fake_await(c, true, CAPTURE_RUNNING);
+        await_state(c, true, CAPTURE_RUNNING);
         status = omnid_capture_get_status(c).video;
         assert_int_equal(status.lost_since_us, 0);
         assert_true(status.n_restarts >= 1);
-        fake_await_segments(c, 1);
+        await_segments(c, 1);
         assert_true(fake_stop(c) < 2500);
         assert_int_equal(scripts[0].n_opened, 2);
         assert_int_equal(scripts[0].n_closed, 2);
@@ -56,7 +56,7 @@ static void test_slow_retry(void **state)
     for (size_t i = 0; i < 2; i++) {
         keeper k;
         scripts[0] = (fake_script){.first_life_ms = 1, .n_failing_opens = 1000, .failure = failures[i]};
-        omnid_capture *c = fake_start(&k, "fake:0", NULL);
+        omnid_capture *c = keeper_start(&k, "fake:0", NULL);
         fake_await_count(&scripts[0].n_tried, 2);
         usleep(3000 * 1000);
         assert_int_equal(scripts[0].n_tried, 2);
@@ -74,15 +74,15 @@ static void test_half_a_camera(void **state)
         keeper k;
         scripts[!lost_video] = (fake_script){.first_life_ms = 2500, .n_failing_opens = 4};
         scripts[lost_video] = (fake_script){0};
-        omnid_capture *c = fake_start(&k, "fake:0", "fake:1");
-        fake_await(c, lost_video, CAPTURE_RUNNING);
-        fake_await(c, lost_video, CAPTURE_LOST);
-        fake_await_segments(c, 3);
+        omnid_capture *c = keeper_start(&k, "fake:0", "fake:1");
+        await_state(c, lost_video, CAPTURE_RUNNING);
+        await_state(c, lost_video, CAPTURE_LOST);
+        await_segments(c, 3);
         capture_status status = omnid_capture_get_status(c);
         assert_int_equal((lost_video ? status.audio : status.video).state, CAPTURE_RUNNING);
         assert_int_equal((lost_video ? status.audio : status.video).n_restarts, 0);
-        fake_await(c, lost_video, CAPTURE_RUNNING);
-        fake_await_segments(c, omnid_capture_get_status(c).n_segments + 2);
+        await_state(c, lost_video, CAPTURE_RUNNING);
+        await_segments(c, omnid_capture_get_status(c).n_segments + 2);
         status = omnid_capture_get_status(c);
         assert_int_equal(lost_video ? status.n_gaps_audio : status.n_gaps_video, 0);
         assert_true((lost_video ? status.n_gaps_video : status.n_gaps_audio) >= 1);
@@ -101,13 +101,13 @@ static void test_sound_of_the_same_source_stalls(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.sound_until_ms = 500};
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
-    fake_await(c, false, CAPTURE_LOST);
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
+    await_state(c, false, CAPTURE_LOST);
     capture_status status = omnid_capture_get_status(c);
     assert_string_equal(status.audio.message, "fake:0: no sound for 3 s");
     assert_true(status.audio.lost_since_us > 0);
     assert_int_equal(status.video.state, CAPTURE_RUNNING);
-    fake_await_segments(c, status.n_segments + 2);
+    await_segments(c, status.n_segments + 2);
     assert_int_equal(scripts[0].n_opened, 1);
     fake_stop(c);
     assert_int_equal(k.n_lost, 1);
@@ -126,8 +126,8 @@ static void test_age_of_the_newest_frame(void **state)
         keeper k;
         char uri[64];
         snprintf(uri, sizeof uri, "test:ball,size=160x120,fps=%d", rates[i]);
-        omnid_capture *c = fake_start(&k, uri, NULL);
-        fake_await(c, true, CAPTURE_RUNNING);
+        omnid_capture *c = keeper_start(&k, uri, NULL);
+        await_state(c, true, CAPTURE_RUNNING);
         int64_t oldest_us = 0, sum_us = 0;
         int n = 0;
         for (int tries = 0; tries < 200; tries++) {

@@ -17,8 +17,6 @@
 /* cmocka wants the headers above before it */
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60000 /* for what comes in a moment on a machine that is not busy */ };
-
 static void pretend(const char *how)
 {
     setenv("OMNID_MIC_HELPER", MIC_FAKE_PATH, 1);
@@ -262,16 +260,6 @@ static capture_status await(omnid_capture *c, capture_state audio, int64_t n_seg
     return s;
 }
 
-static omnid_capture *start(keeper *k, const char *video)
-{
-    omnid_capture *c;
-    omnid_error err;
-    capture_params p = keeper_params(k, video, "mic:fake");
-    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
-
 /* A microphone that hangs while it opens, or that goes silent without a word: the picture goes on, and at its pace. */
 static void test_picture_does_not_wait(void **state)
 {
@@ -280,7 +268,7 @@ static void test_picture_does_not_wait(void **state)
     for (int i = 0; i < 2; i++) {
         keeper k;
         pretend(hows[i]);
-        omnid_capture *c = start(&k, "test:ball,size=160x120,fps=10");
+        omnid_capture *c = keeper_start(&k, "test:ball,size=160x120,fps=10", "mic:fake");
         capture_status s = await(c, i ? CAPTURE_LOST : CAPTURE_STARTING, i ? 0 : 2);
         assert_int_equal(s.video.state, CAPTURE_RUNNING);
         int64_t n_before = s.n_segments, asked_us = omnid_clock_us();
@@ -306,7 +294,7 @@ static void test_comes_back(void **state)
     keeper k;
     unlink("mic-free");
     pretend("busy until free"); /* environment variables must not change while threads run */
-    omnid_capture *c = start(&k, NULL);
+    omnid_capture *c = keeper_start(&k, NULL, "mic:fake");
     capture_status s = await(c, CAPTURE_LOST, 0);
     assert_string_equal(s.audio.message, "mic:fake: 'fake': in use by another program");
     fclose(fopen("mic-free", "w"));

@@ -32,10 +32,10 @@ static void test_picture_of_its_own_source(void **state)
     (void)state;
     keeper k;
     bool has_picture, has_sound;
-    omnid_capture *c = fake_start(&k, "fake:0", "fake:1");
-    fake_await(c, true, CAPTURE_RUNNING);
-    fake_await(c, false, CAPTURE_RUNNING);
-    fake_await_segments(c, 1);
+    omnid_capture *c = keeper_start(&k, "fake:0", "fake:1");
+    await_state(c, true, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
+    await_segments(c, 1);
     usleep(600 * 1000);
     pause_stream(c, true, true);
     look(c, &has_picture, &has_sound);
@@ -44,7 +44,7 @@ static void test_picture_of_its_own_source(void **state)
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_PAUSED);
     fake_await_count(&scripts[0].n_closed, 1); /* the camera's light goes out */
     assert_int_equal(scripts[1].n_closed, 0);
-    fake_await_segments(c, 3);
+    await_segments(c, 3);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.audio.state, CAPTURE_RUNNING);
     assert_int_equal(status.n_gaps_video, 0);
@@ -54,9 +54,9 @@ static void test_picture_of_its_own_source(void **state)
     int64_t resumed_us = omnid_clock_us();
     pause_stream(c, true, false);
     pause_stream(c, true, false);
-    fake_await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     assert_int_equal(scripts[0].n_opened, 2);
-    fake_await_segments(c, 6);
+    await_segments(c, 6);
     assert_int_equal(omnid_capture_get_status(c).n_gaps_video, 0);
     assert_true(fake_stop(c) < 2500);
     assert_int_equal(k.n_lost, 0);
@@ -74,27 +74,27 @@ static void test_both_of_one_source(void **state)
     (void)state;
     keeper k;
     bool has_picture, has_sound;
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
-    fake_await(c, false, CAPTURE_RUNNING);
-    fake_await_segments(c, 1);
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
+    await_state(c, false, CAPTURE_RUNNING);
+    await_segments(c, 1);
     pause_stream(c, false, true);
     usleep(700 * 1000);
     look(c, &has_picture, &has_sound);
     assert_false(has_sound);
-    fake_await_segments(c, 3);
+    await_segments(c, 3);
     assert_int_equal(scripts[0].n_closed, 0);
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_RUNNING);
     pause_stream(c, true, true);
     fake_await_count(&scripts[0].n_closed, 1);
     pause_stream(c, false, false); /* opens the device for the sound alone; its pictures are thrown away */
-    fake_await(c, false, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
     assert_int_equal(scripts[0].n_opened, 2);
     usleep(300 * 1000);
     look(c, &has_picture, &has_sound);
     assert_false(has_picture);
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_PAUSED);
     pause_stream(c, true, false); /* it is open: nothing else is opened */
-    fake_await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     assert_int_equal(scripts[0].n_opened, 2);
     capture_status status = omnid_capture_get_status(c);
     assert_int_equal(status.n_gaps_video + status.n_gaps_audio, 0);
@@ -107,8 +107,8 @@ static void test_while_lost_and_while_opening(void **state)
     (void)state;
     keeper k;
     scripts[0] = (fake_script){.first_life_ms = 200, .n_failing_opens = 1000};
-    omnid_capture *c = fake_start(&k, "fake:0", NULL);
-    fake_await(c, true, CAPTURE_LOST);
+    omnid_capture *c = keeper_start(&k, "fake:0", NULL);
+    await_state(c, true, CAPTURE_LOST);
     pause_stream(c, true, true);
     capture_source_status status = omnid_capture_get_status(c).video;
     assert_int_equal(status.state, CAPTURE_PAUSED);
@@ -119,19 +119,19 @@ static void test_while_lost_and_while_opening(void **state)
     assert_int_equal(scripts[0].n_tried, n_tried); /* nobody tries to open what is paused */
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_PAUSED);
     pause_stream(c, true, false);
-    fake_await(c, true, CAPTURE_LOST);
+    await_state(c, true, CAPTURE_LOST);
     assert_true(scripts[0].n_tried > n_tried);
     assert_true(fake_stop(c) < 2500);
     keeper_free(&k);
     scripts[1] = (fake_script){.open_hangs_ms = 60000};
-    c = fake_start(&k, "fake:1", NULL);
+    c = keeper_start(&k, "fake:1", NULL);
     usleep(100 * 1000);
     pause_stream(c, true, true); /* ends the open that hangs */
     assert_int_equal(omnid_capture_get_status(c).video.state, CAPTURE_PAUSED);
     usleep(300 * 1000);
     scripts[1].open_hangs_ms = 0;
     pause_stream(c, true, false);
-    fake_await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     pause_stream(c, true, true);
     assert_true(fake_stop(c) < 2500); /* while paused */
     assert_int_equal(k.n_lost, 0);
@@ -143,14 +143,14 @@ static void test_refusals(void **state)
     (void)state;
     keeper k;
     omnid_error err;
-    omnid_capture *c = fake_start(&k, "fake:0", NULL);
+    omnid_capture *c = keeper_start(&k, "fake:0", NULL);
     assert_int_equal(omnid_capture_pause(c, false, true, &err), OMNID_UNSUPPORTED);
     assert_string_equal(err.text, "the camera has no sound that could be paused");
     fake_stop(c);
     keeper_free(&k);
     scripts[0] = (fake_script){.first_life_ms = 100, .opens_with_an_end = true};
-    c = fake_start(&k, "fake:0", NULL);
-    fake_await(c, true, CAPTURE_ENDED);
+    c = keeper_start(&k, "fake:0", NULL);
+    await_state(c, true, CAPTURE_ENDED);
     assert_int_equal(omnid_capture_pause(c, true, true, &err), OMNID_UNSUPPORTED);
     assert_string_equal(err.text, "fake:0: has ended and cannot be paused");
     fake_stop(c);
@@ -183,7 +183,7 @@ static void test_from_other_threads(void **state)
     keeper k;
     pthread_t threads[3];
     scripts[0] = (fake_script){.first_life_ms = 700, .n_failing_opens = 2};
-    omnid_capture *c = fake_start(&k, "fake:0", "same");
+    omnid_capture *c = keeper_start(&k, "fake:0", "same");
     atomic_store(&flipping, true);
     for (int i = 0; i < 3; i++)
         pthread_create(&threads[i], NULL, flip, c);
@@ -193,9 +193,9 @@ static void test_from_other_threads(void **state)
         pthread_join(threads[i], NULL);
     pause_stream(c, true, false);
     pause_stream(c, false, false);
-    fake_await(c, true, CAPTURE_RUNNING);
-    fake_await(c, false, CAPTURE_RUNNING);
-    fake_await_segments(c, omnid_capture_get_status(c).n_segments + 2);
+    await_state(c, true, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
+    await_segments(c, omnid_capture_get_status(c).n_segments + 2);
     assert_true(fake_stop(c) < 2500);
     assert_true(k.kept[k.n - 1]->seg.n_samples >= FULL);
     assert_int_equal(scripts[0].n_opened, scripts[0].n_closed);

@@ -12,30 +12,7 @@
 /* cmocka wants the headers above before it */
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60000, STEP_MS = 10 };
-
-static omnid_capture *start(keeper *k, const char *video, const char *audio)
-{
-    omnid_capture *c;
-    omnid_error err;
-    capture_params p = keeper_params(k, video, audio);
-    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
-
-static capture_source_status await(omnid_capture *c, bool video, capture_state state)
-{
-    capture_status status = omnid_capture_get_status(c);
-    const capture_source_status *s = video ? &status.video : &status.audio;
-    for (int ms = 0; ms < PATIENCE_MS && s->state != state; ms += STEP_MS) {
-        usleep(STEP_MS * 1000);
-        status = omnid_capture_get_status(c);
-    }
-    if (s->state != state)
-        fail_msg("is %s, want %s: %s", capture_state_name(s->state), capture_state_name(state), s->message);
-    return *s;
-}
+enum { STEP_MS = 10 };
 
 #define GREEN                                                                                                          \
     "videotestsrc is-live=true pattern=solid-color foreground-color=0xff20c040 ! "                                     \
@@ -62,12 +39,12 @@ static void test_good_pipelines(void **state)
         if (omnid_capture_check(cases[i].uri, &err) != OMNID_OK)
             fail_msg("%s", err.text);
         keeper k;
-        omnid_capture *c = start(&k, cases[i].picture ? cases[i].uri : NULL, cases[i].picture ? "same" : cases[i].uri);
+        omnid_capture *c =
+            keeper_start(&k, cases[i].picture ? cases[i].uri : NULL, cases[i].picture ? "same" : cases[i].uri);
         if (cases[i].picture)
-            await(c, true, CAPTURE_RUNNING);
-        await(c, false, cases[i].sound ? CAPTURE_RUNNING : CAPTURE_OFF);
-        for (int ms = 0; ms < PATIENCE_MS && omnid_capture_get_status(c).n_segments < 2; ms += STEP_MS)
-            usleep(STEP_MS * 1000);
+            await_state(c, true, CAPTURE_RUNNING);
+        await_state(c, false, cases[i].sound ? CAPTURE_RUNNING : CAPTURE_OFF);
+        await_segments(c, 2);
         omnid_capture_stop(&c);
         assert_true(k.n >= 2);
         const kept_segment *last = k.kept[k.n - 1];
@@ -145,8 +122,8 @@ static void test_wrong_stream(void **state)
 {
     (void)state;
     keeper k;
-    omnid_capture *c = start(&k, "pipeline:" TONE " ! queue name=audio", NULL);
-    capture_source_status status = await(c, true, CAPTURE_LOST);
+    omnid_capture *c = keeper_start(&k, "pipeline:" TONE " ! queue name=audio", NULL);
+    capture_source_status status = await_state(c, true, CAPTURE_LOST);
     assert_non_null(strstr(status.message, "a picture is wanted, but no element is named 'video'"));
     omnid_capture_stop(&c);
     keeper_free(&k);
@@ -163,18 +140,18 @@ static void test_ends(void **state)
                               "! jpegenc ! avimux");
     snprintf(uri, sizeof uri, "pipeline:filesrc location=%s ! decodebin ! queue name=video", path);
     int64_t begun_us = omnid_clock_us();
-    omnid_capture *c = start(&k, uri, NULL);
-    await(c, true, CAPTURE_ENDED);
+    omnid_capture *c = keeper_start(&k, uri, NULL);
+    await_state(c, true, CAPTURE_ENDED);
     assert_true(omnid_clock_us() - begun_us > 2500000); /* 3 s of picture */
     assert_int_equal(omnid_capture_get_status(c).video.n_restarts, 0);
     omnid_capture_stop(&c);
     keeper_free(&k);
     unlink(path);
-    c = start(&k, "pipeline:videotestsrc is-live=true num-buffers=20 ! video/x-raw,framerate=10/1 ! queue name=video",
-              NULL);
-    capture_source_status status = await(c, true, CAPTURE_LOST);
+    c = keeper_start(
+        &k, "pipeline:videotestsrc is-live=true num-buffers=20 ! video/x-raw,framerate=10/1 ! queue name=video", NULL);
+    capture_source_status status = await_state(c, true, CAPTURE_LOST);
     assert_non_null(strstr(status.message, ": the stream has ended"));
-    await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     omnid_capture_stop(&c);
     keeper_free(&k);
 }
@@ -220,7 +197,7 @@ static void test_close_hangs(void **state)
 {
     (void)state;
     keeper k;
-    omnid_capture *c = start(&k, "hanging:", NULL);
+    omnid_capture *c = keeper_start(&k, "hanging:", NULL);
     usleep(500 * 1000);
     assert_int_equal(omnid_capture_pause(c, true, true, NULL), OMNID_OK);
     for (int ms = 0; ms < PATIENCE_MS && omnid_capture_get_status(c).video.n_left_behind == 0; ms += STEP_MS)
@@ -251,8 +228,8 @@ static void test_csi(void **state)
     }
     keeper k;
     assert_int_equal(omnid_capture_check("csi:0", NULL), OMNID_OK); /* the form is right */
-    omnid_capture *c = start(&k, "csi:0", NULL);
-    capture_source_status status = await(c, true, CAPTURE_LOST);
+    omnid_capture *c = keeper_start(&k, "csi:0", NULL);
+    capture_source_status status = await_state(c, true, CAPTURE_LOST);
     assert_non_null(strstr(status.message, "csi:0: GStreamer's element 'nvarguscamerasrc' is not installed: this is no "
                                            "Jetson"));
     omnid_capture_stop(&c);

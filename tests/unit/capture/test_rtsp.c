@@ -14,8 +14,6 @@
 /* cmocka wants the headers above before it */
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 60000, STEP_MS = 20 };
-
 typedef struct {
     pid_t pid;
     int port;
@@ -56,40 +54,6 @@ static void kill_server(server *s)
 {
     kill(s->pid, SIGKILL);
     waitpid(s->pid, NULL, 0);
-}
-
-static omnid_capture *start(keeper *k, const char *video, const char *audio)
-{
-    omnid_capture *c;
-    omnid_error err;
-    capture_params p = keeper_params(k, video, audio);
-    if (omnid_capture_start(&c, &p, &err) != OMNID_OK)
-        fail_msg("%s", err.text);
-    return c;
-}
-
-/* Waits until the stream is in that state; its status. */
-static capture_source_status await(omnid_capture *c, bool video, capture_state state)
-{
-    for (int ms = 0; ms < PATIENCE_MS; ms += STEP_MS) {
-        capture_status status = omnid_capture_get_status(c);
-        capture_source_status *s = video ? &status.video : &status.audio;
-        if (s->state == state)
-            return *s;
-        usleep(STEP_MS * 1000);
-    }
-    capture_status status = omnid_capture_get_status(c);
-    const capture_source_status *s = video ? &status.video : &status.audio;
-    fail_msg("%s is %s, want %s: %s", video ? "picture" : "sound", capture_state_name(s->state),
-             capture_state_name(state), s->message);
-    return *s;
-}
-
-static void await_segments(omnid_capture *c, int64_t n)
-{
-    for (int ms = 0; ms < PATIENCE_MS && omnid_capture_get_status(c).n_segments < n; ms += STEP_MS)
-        usleep(STEP_MS * 1000);
-    assert_true(omnid_capture_get_status(c).n_segments >= n);
 }
 
 /* The server's green, and its tone of 440 Hz and -9 dBFS. */
@@ -135,10 +99,10 @@ static bool check_camera(const server_options *o)
     bool has_video = strcmp(o->codec, "none") != 0;
     keeper k;
     server s = serve(0, o);
-    omnid_capture *c = has_video ? start(&k, s.uri, "same") : start(&k, NULL, s.uri);
+    omnid_capture *c = has_video ? keeper_start(&k, s.uri, "same") : keeper_start(&k, NULL, s.uri);
     if (has_video)
-        await(c, true, CAPTURE_RUNNING);
-    await(c, false, CAPTURE_RUNNING);
+        await_state(c, true, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
     await_segments(c, 3);
     omnid_capture_stop(&c);
     kill_server(&s);
@@ -177,23 +141,23 @@ static void test_without_sound(void **state)
     (void)state;
     keeper k;
     server s = serve(0, &(server_options){.codec = "mjpeg", .sound = "none"});
-    omnid_capture *c = start(&k, s.uri, "same");
-    await(c, true, CAPTURE_RUNNING);
-    capture_source_status audio = await(c, false, CAPTURE_OFF);
+    omnid_capture *c = keeper_start(&k, s.uri, "same");
+    await_state(c, true, CAPTURE_RUNNING);
+    capture_source_status audio = await_state(c, false, CAPTURE_OFF);
     assert_non_null(strstr(audio.message, ": has no sound"));
     omnid_error err;
     assert_int_equal(omnid_capture_pause(c, false, true, &err), OMNID_UNSUPPORTED);
     await_segments(c, 2);
     assert_int_equal(omnid_capture_get_status(c).n_gaps_audio, 0);
     kill_server(&s); /* the camera comes back with a microphone */
-    await(c, true, CAPTURE_LOST);
+    await_state(c, true, CAPTURE_LOST);
     s = serve(s.port, &(server_options){.codec = "mjpeg", .sound = "alaw"});
-    await(c, true, CAPTURE_RUNNING);
-    await(c, false, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
     omnid_capture_stop(&c);
     keeper_free(&k);
-    c = start(&k, s.uri, NULL);
-    await(c, true, CAPTURE_RUNNING);
+    c = keeper_start(&k, s.uri, NULL);
+    await_state(c, true, CAPTURE_RUNNING);
     assert_int_equal(omnid_capture_get_status(c).audio.state, CAPTURE_OFF);
     omnid_capture_stop(&c);
     kill_server(&s);
@@ -212,9 +176,9 @@ static void test_sound_without_decoder(void **state)
             gst_registry_remove_feature(gst_registry_get(), features[i]);
     keeper k;
     server s = serve(0, &(server_options){.codec = "mjpeg", .sound = "alaw"});
-    omnid_capture *c = start(&k, s.uri, "same");
-    await(c, true, CAPTURE_RUNNING);
-    capture_source_status status = await(c, false, CAPTURE_LOST); /* none for 10 s */
+    omnid_capture *c = keeper_start(&k, s.uri, "same");
+    await_state(c, true, CAPTURE_RUNNING);
+    capture_source_status status = await_state(c, false, CAPTURE_LOST); /* none for 10 s */
     print_message("%s\n", status.message);
     status = omnid_capture_get_status(c).video;
     assert_int_equal(status.state, CAPTURE_RUNNING);
@@ -268,8 +232,8 @@ static void test_passwords(void **state)
     omnid_log_set(OMNID_LOG_DEBUG, keep_log, NULL);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         snprintf(uri, sizeof uri, "rtsp://%s127.0.0.1:%d/live", cases[i].user, s.port);
-        omnid_capture *c = start(&k, uri, NULL);
-        capture_source_status status = await(c, true, cases[i].want);
+        omnid_capture *c = keeper_start(&k, uri, NULL);
+        capture_source_status status = await_state(c, true, cases[i].want);
         assert_non_null(strstr(status.message, cases[i].says));
         check_secret(status.message);
         check_secret(status.uri);
@@ -304,8 +268,8 @@ static void test_sentences(void **state)
         {s.uri, ": the server offers no picture"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        omnid_capture *c = start(&k, cases[i].uri, NULL);
-        capture_source_status status = await(c, true, CAPTURE_LOST);
+        omnid_capture *c = keeper_start(&k, cases[i].uri, NULL);
+        capture_source_status status = await_state(c, true, CAPTURE_LOST);
         if (!strstr(status.message, cases[i].says))
             fail_msg("told '%s', want '%s'", status.message, cases[i].says);
         omnid_capture_stop(&c);
@@ -344,26 +308,26 @@ static void test_lost_and_found(void **state)
     keeper k;
     const server_options o = {.codec = "h264", .sound = "alaw"};
     server s = serve(0, &o);
-    omnid_capture *c = start(&k, s.uri, "same");
-    await(c, true, CAPTURE_RUNNING);
+    omnid_capture *c = keeper_start(&k, s.uri, "same");
+    await_state(c, true, CAPTURE_RUNNING);
     kill_server(&s);
-    capture_source_status status = await(c, true, CAPTURE_LOST);
+    capture_source_status status = await_state(c, true, CAPTURE_LOST);
     assert_int_equal(omnid_capture_get_status(c).audio.state, CAPTURE_LOST);
     print_message("killed: %s\n", status.message);
     usleep(3000 * 1000);
     int64_t back_us = omnid_clock_us();
     s = serve(s.port, &o);
-    await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     print_message("back after %lld ms\n", (long long)(omnid_clock_us() - back_us) / 1000);
-    await(c, false, CAPTURE_RUNNING);
+    await_state(c, false, CAPTURE_RUNNING);
     assert_int_equal(omnid_capture_get_status(c).video.lost_since_us, 0);
     kill(s.pid, SIGSTOP); /* the cable is out: nothing comes, and nobody says so */
-    status = await(c, true, CAPTURE_LOST);
+    status = await_state(c, true, CAPTURE_LOST);
     assert_non_null(strstr(status.message, ": no picture for 3 s"));
     usleep(4000 * 1000);
     back_us = omnid_clock_us();
     kill(s.pid, SIGCONT);
-    await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     print_message("back after %lld ms\n", (long long)(omnid_clock_us() - back_us) / 1000);
     assert_true(omnid_capture_get_status(c).video.n_restarts >= 2);
     int64_t before = omnid_capture_get_status(c).n_segments;
@@ -383,11 +347,11 @@ static void test_server_ends_the_stream(void **state)
     (void)state;
     keeper k;
     server s = serve(0, &(server_options){.codec = "mjpeg", .sound = "none", .n_frames = "45"});
-    omnid_capture *c = start(&k, s.uri, NULL);
-    await(c, true, CAPTURE_RUNNING);
-    capture_source_status status = await(c, true, CAPTURE_LOST);
+    omnid_capture *c = keeper_start(&k, s.uri, NULL);
+    await_state(c, true, CAPTURE_RUNNING);
+    capture_source_status status = await_state(c, true, CAPTURE_LOST);
     print_message("ended: %s\n", status.message);
-    await(c, true, CAPTURE_RUNNING);
+    await_state(c, true, CAPTURE_RUNNING);
     omnid_capture_stop(&c);
     kill_server(&s);
     keeper_free(&k);
