@@ -41,6 +41,14 @@ typedef struct kernels_backend kernels_backend; /* one device; owns weights and 
 typedef struct kernels_weight kernels_weight;   /* a packed matrix with its bias; immutable */
 typedef struct kernels_stream kernels_stream;   /* an order of work; used by one thread */
 
+/* The memory that a backend's alloc takes from. */
+typedef struct {
+    const char *device;   /* its name in a sentence; borrowed from the backend, or constant */
+    bool own;             /* a device's own; else the machine's, which files and all other processes share */
+    uint64_t total, free; /* bytes. A machine's total: its control group's limit where that is less */
+    uint64_t stream;      /* bytes that a stream takes by itself, scratch for its largest product not counted */
+} kernels_memory;
+
 /* One block of rows of a weight as the checkpoint has it: [n][k], dense, host memory. bias: [n] or NULL = zeros. */
 typedef struct {
     const void *data;
@@ -128,9 +136,14 @@ typedef struct kernels_ops {
     void (*close)(kernels_backend **backend);
     /* What the device does natively: KERNELS_PLAIN_BF16 where it has bf16 instructions, else KERNELS_PLAIN_F32. */
     kernels_precision (*native_precision)(kernels_backend *b);
-    /* 64-byte aligned memory of the backend, not cleared; NULL when there is none. free takes NULL. */
+    /* 64-byte aligned memory of the backend, not cleared; NULL when there is none. free takes NULL, and at any time: work
+     * that was enqueued before may still use the memory, nobody else gets it until that is done. Any thread. */
     void *(*alloc)(kernels_backend *b, size_t size);
     void (*free)(kernels_backend *b, void *data);
+    void (*memory)(kernels_backend *b, kernels_memory *out);
+    /* Holds size bytes for what alloc will be asked for, so that no other process can take them. NOMEM: there are not so
+     * many. Where the machine's memory is used nothing is held. */
+    omnid_status (*reserve)(kernels_backend *b, uint64_t size, omnid_error *err);
     omnid_status (*stream_open)(kernels_backend *b, kernels_stream **out, omnid_error *err);
     void (*stream_close)(kernels_stream **s);
     void (*upload)(kernels_stream *s, void *to, const void *from_host, size_t size); /* from_host is free after it */
@@ -228,6 +241,9 @@ void kernels_stream_fail(kernels_stream *s, omnid_status status, const char *for
     __attribute__((format(printf, 3, 4)));
 /* The first failure since the last call, and forgets it. Does not wait: a device may still find one in work under way. */
 omnid_status kernels_stream_status(kernels_stream *s, omnid_error *err);
+
+/* Of the machine, for backends that use its memory: its total or its control group's limit, whichever is less. */
+void kernels_machine_memory(kernels_memory *out);
 
 /* The table of a backend by name ("cpu", "reference", "cuda") or "auto": cuda where its plugin and a device can be used,
  * else the fastest that is linked in; the log says why. */

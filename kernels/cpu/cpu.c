@@ -9,7 +9,7 @@
 #include <omp.h>
 #endif
 
-enum { CPU_ALIGN = 64, CPU_FIRST_BLOCK = 1 << 16 };
+enum { CPU_ALIGN = 64, CPU_FIRST_BLOCK = 1 << 16, CPU_STREAM_BYTES = 64 << 20 /* oneDNN's own scratch, its kernels */ };
 
 struct cpu_block {
     cpu_block *next;
@@ -35,6 +35,21 @@ static void cpu_free(kernels_backend *b, void *data)
 {
     (void)b;
     free(data);
+}
+
+static void cpu_memory_of(kernels_backend *b, kernels_memory *out)
+{
+    (void)b;
+    kernels_machine_memory(out);
+    out->stream = CPU_STREAM_BYTES;
+}
+
+static omnid_status cpu_reserve(kernels_backend *b, uint64_t size, omnid_error *err)
+{
+    (void)b;
+    (void)size;
+    (void)err;
+    return OMNID_OK;
 }
 
 static int cpu_all_threads(void)
@@ -174,6 +189,8 @@ const kernels_ops cpu_ops = {
     .native_precision = cpu_native_precision,
     .alloc = cpu_alloc,
     .free = cpu_free,
+    .memory = cpu_memory_of,
+    .reserve = cpu_reserve,
     .stream_open = cpu_stream_open,
     .stream_close = cpu_stream_close,
     .upload = cpu_copy,

@@ -1,4 +1,4 @@
-/* cuda.c: the cuda backend: finding a device, its memory, the table of ops, the plugin's entry. */
+/* cuda.c: the cuda backend: finding a device, the table of ops, the plugin's entry. */
 #include "kernels/cuda/cuda.h"
 
 #include <stdio.h>
@@ -75,6 +75,7 @@ static void cuda_close(kernels_backend **backend)
         cuda_stream_close(&loader);
     }
     cuda_blas_close(b);
+    cuda_memory_close(b);
     free(b);
     *backend = NULL;
 }
@@ -87,7 +88,10 @@ static omnid_status cuda_open(kernels_backend **out, int n_threads, omnid_error 
     kernels_backend *b = calloc(1, sizeof *b);
     if (!b)
         return omnid_fail(err, OMNID_NOMEM, "cuda backend: no memory for %zu bytes", sizeof *b);
+    pthread_mutex_init(&b->memory.lock, NULL);
     omnid_status status = find_device(b, err);
+    if (status == OMNID_OK)
+        status = cuda_memory_open(b, err);
     if (status == OMNID_OK)
         status = cuda_blas_open(b, err);
     if (status == OMNID_OK)
@@ -104,23 +108,6 @@ static kernels_precision cuda_native_precision(kernels_backend *b)
     return KERNELS_PLAIN_BF16;
 }
 
-void *cuda_alloc(kernels_backend *b, size_t size)
-{
-    (void)b;
-    void *data = NULL;
-    if (cudaMalloc(&data, size ? size : 1) == cudaSuccess)
-        return data;
-    cudaGetLastError();
-    return NULL;
-}
-
-void cuda_free(kernels_backend *b, void *data)
-{
-    (void)b;
-    if (data && cudaFree(data) != cudaSuccess)
-        cudaGetLastError(); /* the device is lost: its memory is too */
-}
-
 const kernels_ops cuda_ops = {
     .name = "cuda",
     .open = cuda_open,
@@ -128,6 +115,8 @@ const kernels_ops cuda_ops = {
     .native_precision = cuda_native_precision,
     .alloc = cuda_alloc,
     .free = cuda_free,
+    .memory = cuda_memory_tell,
+    .reserve = cuda_memory_reserve,
     .stream_open = cuda_stream_open,
     .stream_close = cuda_stream_close,
     .upload = cuda_upload,

@@ -14,6 +14,7 @@
 #define OMNID_KERNELS_CUDA_H
 
 #include <cuda_runtime_api.h>
+#include <pthread.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,12 +26,23 @@ extern "C" {
 typedef struct cuda_blas cuda_blas; /* blas.c: cuBLASLt's handle and the algorithms chosen so far */
 typedef struct cuda_stream cuda_stream;
 
+/* memory.c: where alloc takes from. */
+typedef struct {
+    cudaMemPool_t pool; /* NULL: the device has none, each block is the driver's own */
+    cudaStream_t given_out, taken_back;
+    cudaEvent_t event;
+    bool own;             /* false: the device uses the machine's memory */
+    cuda_stream *streams; /* all that are open, next by next */
+    pthread_mutex_t lock; /* of all of this */
+} cuda_memory;
+
 struct kernels_backend {
     int device;
     char name[256]; /* of the device */
     int arch;       /* 10 * major + minor: 80, 86, 90 … */
     int n_sms;
     size_t shared_max; /* bytes of shared memory a block may ask for */
+    cuda_memory memory;
     cuda_blas *blas;
     cuda_stream *loader; /* what pack uses; its work is done when pack returns */
 };
@@ -72,6 +84,7 @@ typedef struct {
 
 struct cuda_stream {
     kernels_stream base;
+    cuda_stream *next; /* of the backend's open ones */
     cudaStream_t stream;
     cuda_faults *faults;
     int32_t *result; /* pinned: one number that a kernel gives to the host (sample) */
@@ -111,6 +124,15 @@ void cuda_download(kernels_stream *s, void *to_host, const void *from, size_t si
 extern const kernels_ops cuda_ops;
 /* Status and sentence of a failed call that belongs to no stream. */
 omnid_status cuda_failed(omnid_error *err, cudaError_t error, const char *what);
+
+/* ---- memory.c ---- */
+omnid_status cuda_memory_open(kernels_backend *b, omnid_error *err);
+void cuda_memory_close(kernels_backend *b); /* after the last stream; what was not freed goes with it */
+/* Memory that is freed waits for what this stream has been given; from open to close. */
+void cuda_memory_join(cuda_stream *s);
+void cuda_memory_leave(cuda_stream *s);
+void cuda_memory_tell(kernels_backend *b, kernels_memory *out);
+omnid_status cuda_memory_reserve(kernels_backend *b, uint64_t size, omnid_error *err);
 void *cuda_alloc(kernels_backend *b, size_t size);
 void cuda_free(kernels_backend *b, void *data);
 

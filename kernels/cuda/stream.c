@@ -162,8 +162,10 @@ static omnid_status stream_fill(kernels_backend *b, cuda_stream *s, omnid_error 
     const char *what = "opening a stream";
     void *pinned = NULL;
     cudaError_t error = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
-    if (error == cudaSuccess)
+    if (error == cudaSuccess) {
+        cuda_memory_join(s);
         error = cudaHostAlloc(&pinned, 2 * STAGING_HALF + CUDA_ALIGN, cudaHostAllocPortable | cudaHostAllocMapped);
+    }
     if (error != cudaSuccess)
         return cuda_failed(err, error, what);
     memset(pinned, 0, CUDA_ALIGN);
@@ -215,6 +217,7 @@ void cuda_stream_close(kernels_stream **s)
     kernels_backend *b = stream->base.backend;
     if (stream->stream) {
         cudaStreamSynchronize(stream->stream);
+        cuda_memory_leave(stream);
         cudaStreamDestroy(stream->stream);
     }
     for (int i = 0; i < 2; i++)

@@ -44,6 +44,20 @@ static void reference_free(kernels_backend *b, void *data)
     free(data);
 }
 
+static void reference_memory_of(kernels_backend *b, kernels_memory *out)
+{
+    (void)b;
+    kernels_machine_memory(out);
+}
+
+static omnid_status reference_reserve(kernels_backend *b, uint64_t size, omnid_error *err)
+{
+    (void)b;
+    (void)size;
+    (void)err;
+    return OMNID_OK;
+}
+
 static omnid_status reference_stream_open(kernels_backend *b, kernels_stream **out, omnid_error *err)
 {
     kernels_stream *s = calloc(1, sizeof *s);
@@ -74,6 +88,8 @@ const kernels_ops reference_ops = {
     .native_precision = reference_native_precision,
     .alloc = reference_alloc,
     .free = reference_free,
+    .memory = reference_memory_of,
+    .reserve = reference_reserve,
     .stream_open = reference_stream_open,
     .stream_close = reference_stream_close,
     .upload = reference_copy,

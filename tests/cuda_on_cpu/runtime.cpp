@@ -28,8 +28,24 @@ struct CUgraphExec_st {
     std::shared_ptr<std::vector<work>> steps;
 };
 
+/* What a stream does next. A pool looks for frees that need nothing any more, and so has to tell these two from work. */
+struct item {
+    work step;
+    cudaStream_t waits_for; /* for it to have done `after`; NULL: for nothing */
+    long after;
+    bool frees;
+};
+
+struct CUmemPoolHandle_st {
+    std::set<cudaStream_t> freeing; /* streams that were given frees */
+    std::map<void *, size_t> blocks;
+    size_t used;
+    uint64_t threshold;
+    int follows_events, in_opportunity, adds_dependencies;
+};
+
 struct CUstream_st {
-    std::deque<work> queue;
+    std::deque<item> queue;
     long n_queued, n_done; /* since it was opened */
     CUgraph_st *captures;
     bool broken; /* the capture */
@@ -45,6 +61,7 @@ struct CUevent_st {
 static struct {
     std::recursive_mutex lock;
     std::set<cudaStream_t> streams;
+    std::set<cudaMemPool_t> pools;
     std::map<const void *, int> shared; /* allowed to kernels */
     cudaError_t last;
     CUstream_st legacy; /* stream 0 */
@@ -109,6 +126,14 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     p->sharedMemPerBlock = SHARED_DEFAULT;
     p->sharedMemPerBlockOptin = SHARED_MOST;
     p->l2CacheSize = 4 << 20;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device)
+{
+    if (device != 0 || (attribute != cudaDevAttrIntegrated && attribute != cudaDevAttrMemoryPoolsSupported))
+        return fail(cudaErrorInvalidValue);
+    *value = attribute == cudaDevAttrIntegrated ? emulates("integrated") : !emulates("no pools");
     return cudaSuccess;
 }
 
@@ -180,9 +205,9 @@ static void drain(CUstream_st *s, long until)
 {
     device_open open;
     while (s->n_done < until && !s->queue.empty()) {
-        work next = std::move(s->queue.front());
+        item next = std::move(s->queue.front());
         s->queue.pop_front();
-        next();
+        next.step();
         s->n_done++;
     }
 }
@@ -222,6 +247,124 @@ cudaError_t cudaFree(void *data)
     return device_give(data) ? cudaSuccess : fail(cudaErrorInvalidValue);
 }
 
+// ---- memory pools ----
+
+static bool is_done(cudaStream_t stream, long after)
+{
+    return (stream && !machine.streams.count(stream)) || stream_of(stream)->n_done >= after;
+}
+
+/* Frees that wait for nothing any more are done, as far as no other work comes before them. */
+static void look_for_frees(CUmemPoolHandle_st *pool)
+{
+    device_open open;
+    for (cudaStream_t stream : pool->freeing) {
+        if (stream && !machine.streams.count(stream))
+            continue;
+        CUstream_st *s = stream_of(stream);
+        while (!s->queue.empty()) {
+            const item &next = s->queue.front();
+            if (next.waits_for ? !is_done(next.waits_for, next.after) : !next.frees)
+                break;
+            drain(s, s->n_done + 1);
+        }
+    }
+}
+
+cudaError_t cudaMemPoolCreate(cudaMemPool_t *out, const struct cudaMemPoolProps *properties)
+{
+    locked l(machine.lock);
+    *out = nullptr;
+    if (properties->allocType != cudaMemAllocationTypePinned ||
+        properties->location.type != cudaMemLocationTypeDevice || properties->location.id != 0 || emulates("no pools"))
+        return fail(emulates("no pools") ? cudaErrorNotSupported : cudaErrorInvalidValue);
+    *out = new CUmemPoolHandle_st{{}, {}, 0, 0, 1, 1, 1};
+    machine.pools.insert(*out);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool)
+{
+    locked l(machine.lock);
+    if (!machine.pools.erase(pool))
+        return fail(cudaErrorInvalidValue);
+    drain_all();
+    for (const auto &block : pool->blocks)
+        device_give(block.first);
+    delete pool;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    locked l(machine.lock);
+    switch (attribute) {
+    case cudaMemPoolReuseFollowEventDependencies:
+        pool->follows_events = *static_cast<int *>(value);
+        return cudaSuccess;
+    case cudaMemPoolReuseAllowOpportunistic:
+        pool->in_opportunity = *static_cast<int *>(value);
+        return cudaSuccess;
+    case cudaMemPoolReuseAllowInternalDependencies:
+        pool->adds_dependencies = *static_cast<int *>(value);
+        return cudaSuccess;
+    case cudaMemPoolAttrReleaseThreshold:
+        pool->threshold = *static_cast<uint64_t *>(value);
+        return cudaSuccess;
+    default:
+        return fail(cudaErrorInvalidValue);
+    }
+}
+
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr attribute, void *value)
+{
+    locked l(machine.lock);
+    if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent)
+        return fail(cudaErrorInvalidValue);
+    *static_cast<uint64_t *>(value) = pool->used; /* freed memory goes back to the device at once, here */
+    return cudaSuccess;
+}
+
+cudaError_t cudaMallocFromPoolAsync(void **out, size_t size, cudaMemPool_t pool, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    *out = nullptr;
+    if (pool->follows_events || pool->adds_dependencies || !pool->in_opportunity || pool->threshold != UINT64_MAX)
+        die("a pool with other rules than those that kernels/cuda sets is not emulated");
+    if (stream_of(stream)->captures || !stream_of(stream)->queue.empty())
+        die("cudaMallocFromPoolAsync on a stream that has work: its memory would be there after that only");
+    look_for_frees(pool);
+    *out = device_take(size);
+    if (!*out)
+        return fail(cudaErrorMemoryAllocation);
+    pool->blocks[*out] = size;
+    pool->used += size;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
+{
+    locked l(machine.lock);
+    for (CUmemPoolHandle_st *pool : machine.pools) {
+        auto block = pool->blocks.find(data);
+        if (block == pool->blocks.end())
+            continue;
+        size_t size = block->second;
+        pool->blocks.erase(block); /* a second free finds nothing */
+        pool->freeing.insert(stream);
+        CUstream_st *s = stream_of(stream);
+        s->queue.push_back({[pool, data, size] {
+                                device_give(data);
+                                if (machine.pools.count(pool))
+                                    pool->used -= size;
+                            },
+                            nullptr, 0, true});
+        s->n_queued++;
+        return cudaSuccess;
+    }
+    return fail(cudaErrorInvalidValue);
+}
+
 cudaError_t cudaHostAlloc(void **out, size_t size, unsigned)
 {
     locked l(machine.lock);
@@ -245,7 +388,7 @@ static cudaError_t enqueue(cudaStream_t stream, work step)
         s->captures->steps.push_back(std::move(step));
         return cudaSuccess;
     }
-    s->queue.push_back(std::move(step));
+    s->queue.push_back({std::move(step), nullptr, 0, false});
     s->n_queued++;
     if (s->queue.size() > 4096) /* a device's queue is bounded, too */
         drain(s, s->n_queued - 2048);
@@ -359,7 +502,14 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     }
     cudaStream_t other = event->stream;
     long after = event->after;
-    return other == stream ? cudaSuccess : enqueue(stream, [other, after] { reach(other, after); });
+    if (other == stream || is_done(other, after))
+        return cudaSuccess;
+    cudaError_t error = enqueue(stream, [other, after] { reach(other, after); });
+    if (!s->queue.empty()) {
+        s->queue.back().waits_for = other;
+        s->queue.back().after = after;
+    }
+    return error;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned)

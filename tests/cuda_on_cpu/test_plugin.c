@@ -137,11 +137,134 @@ static void test_long_copies(void **state)
     ops->close(&backend);
 }
 
+/* ---- memory that is freed while work still uses it ---- */
+
+typedef struct {
+    const kernels_ops *ops;
+    kernels_backend *backend;
+    kernels_stream *a, *b;
+} two_streams;
+
+static void open_two(two_streams *t)
+{
+    omnid_error err = {0};
+    assert_int_equal(kernels_find(&t->ops, "cuda", &err), OMNID_OK);
+    assert_int_equal(t->ops->open(&t->backend, 0, &err), OMNID_OK);
+    assert_int_equal(t->ops->stream_open(t->backend, &t->a, &err), OMNID_OK);
+    assert_int_equal(t->ops->stream_open(t->backend, &t->b, &err), OMNID_OK);
+}
+
+static void close_two(two_streams *t)
+{
+    t->ops->stream_close(&t->a);
+    t->ops->stream_close(&t->b);
+    t->ops->close(&t->backend);
+}
+
+static uint64_t free_bytes(const two_streams *t)
+{
+    kernels_memory m;
+    t->ops->memory(t->backend, &m);
+    return m.free;
+}
+
+enum { N_ROWS = 4, N_COLUMNS = 1000 };
+
+/* y += x is enqueued on a, then x goes; who asks for memory next on b must not write where it lies. */
+static void test_free_under_work(void **state)
+{
+    (void)state;
+    two_streams t;
+    float from[N_ROWS * N_COLUMNS], back[N_ROWS * N_COLUMNS];
+    open_two(&t);
+    const uint64_t before = free_bytes(&t);
+    float *x = t.ops->alloc(t.backend, sizeof from), *y = t.ops->alloc(t.backend, sizeof from);
+    tensor tx = tensor_2d(x, KERNELS_F32, N_ROWS, N_COLUMNS), ty = tensor_2d(y, KERNELS_F32, N_ROWS, N_COLUMNS);
+    for (int i = 0; i < N_ROWS * N_COLUMNS; i++)
+        from[i] = (float)i;
+    t.ops->upload(t.a, x, from, sizeof from);
+    t.ops->upload(t.a, y, from, sizeof from);
+    t.ops->add(t.a, &ty, &tx);
+    t.ops->free(t.backend, x);
+    float *z = t.ops->alloc(t.backend, sizeof from);
+    assert_non_null(z);
+    assert_ptr_not_equal(z, x); /* a has done nothing yet */
+    memset(from, 0, sizeof from);
+    t.ops->upload(t.b, z, from, sizeof from);
+    t.ops->download(t.b, back, z, sizeof back);
+    t.ops->download(t.a, back, y, sizeof back);
+    assert_int_equal(kernels_stream_status(t.a, NULL), OMNID_OK);
+    for (int i = 0; i < N_ROWS * N_COLUMNS; i++)
+        assert_true(back[i] == (float)(2 * i));
+    float *again = t.ops->alloc(t.backend, sizeof from); /* now nobody uses it */
+    assert_ptr_equal(again, x);
+    t.ops->free(t.backend, again);
+    t.ops->free(t.backend, z);
+    t.ops->free(t.backend, y);
+    t.ops->free(t.backend, t.ops->alloc(t.backend, 1));
+    assert_true(before - free_bytes(&t) <= 1); /* the last is seen to be free by the next */
+    close_two(&t);
+}
+
+/* What is left is less than what waits to be free: alloc waits for it instead of saying no. */
+static void test_free_is_found_again(void **state)
+{
+    (void)state;
+    two_streams t;
+    open_two(&t);
+    size_t most = (size_t)free_bytes(&t) / 3 * 2;
+    char zeros[1000] = {0};
+    for (int i = 0; i < 5; i++) {
+        char *half = t.ops->alloc(t.backend, most);
+        assert_non_null(half);
+        assert_null(t.ops->alloc(t.backend, most)); /* and it is a no where there really is none */
+        t.ops->upload(i % 2 ? t.a : t.b, half, zeros, sizeof zeros);
+        t.ops->free(t.backend, half);
+    }
+    omnid_error err = {0};
+    assert_int_equal(t.ops->reserve(t.backend, most, &err), OMNID_OK);
+    assert_int_equal(t.ops->reserve(t.backend, 2 * (uint64_t)most, &err), OMNID_NOMEM);
+    assert_non_null(strstr(err.text, "emulated device has no"));
+    close_two(&t);
+}
+
+/* A device without pools, and one that uses the machine's memory. */
+static void test_other_memory(void **state)
+{
+    (void)state;
+    static const char *const machines[] = {"no pools", "integrated"};
+    for (int i = 0; i < 2; i++) {
+        two_streams t;
+        setenv("OMNID_CUDA_EMULATE", machines[i], 1);
+        open_two(&t);
+        kernels_memory m;
+        t.ops->memory(t.backend, &m);
+        assert_string_equal(m.device, "emulated device");
+        assert_int_equal(m.own, i == 0);
+        assert_true(m.total >= m.free && m.free > 0 && m.stream > 0);
+        void *data = t.ops->alloc(t.backend, 12345);
+        assert_non_null(data);
+        assert_true(free_bytes(&t) + 12345 <= m.free);
+        t.ops->free(t.backend, data);
+        t.ops->free(t.backend, t.ops->alloc(t.backend, 1));
+        assert_true(m.free - free_bytes(&t) <= 1);
+        assert_int_equal(t.ops->reserve(t.backend, 1 << 20, NULL), OMNID_OK);
+        close_two(&t);
+    }
+    unsetenv("OMNID_CUDA_EMULATE");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_found),         cmocka_unit_test(test_nothing_to_use), cmocka_unit_test(test_no_cublas),
-        cmocka_unit_test(test_out_of_memory), cmocka_unit_test(test_long_copies),
+        cmocka_unit_test(test_found),
+        cmocka_unit_test(test_nothing_to_use),
+        cmocka_unit_test(test_no_cublas),
+        cmocka_unit_test(test_out_of_memory),
+        cmocka_unit_test(test_long_copies),
+        cmocka_unit_test(test_free_under_work),
+        cmocka_unit_test(test_free_is_found_again),
+        cmocka_unit_test(test_other_memory),
     };
     return cmocka_run_group_tests_name("plugin", tests, NULL, NULL);
 }
