@@ -55,9 +55,8 @@ typedef struct {
     /* in the backend's memory */
     kernels_page *pages;
     kernels_key *keys, *scattered, *survivors;
-    kernels_counts *counts;
-    kernels_counts now; /* what put_counts uploads */
-    int rows;           /* of the op under test */
+    kernels_descriptor *descriptors; /* keys in runs; scattered */
+    int rows;                        /* of the op under test */
 } bench;
 
 static void quit(const char *what)
@@ -169,7 +168,7 @@ static void open_context(bench *b)
     b->keys = put(b, keys, sizeof keys);
     b->scattered = put(b, scattered, sizeof scattered);
     b->survivors = memory(b, sizeof keys);
-    b->counts = memory(b, sizeof *b->counts);
+    b->descriptors = memory(b, 2 * sizeof *b->descriptors);
 }
 
 static void open_activations(bench *b)
@@ -254,17 +253,15 @@ static void run_down(bench *b)
 
 static kernels_attention attention(bench *b)
 {
-    return (kernels_attention){.counts = b->counts,
+    return (kernels_attention){.descriptors = b->descriptors,
+                               .n_sets = 1,
                                .n_heads = b->dim.heads,
                                .n_kv_heads = b->dim.kv_heads,
                                .head_dim = HEAD_DIM,
                                .n_classes = 1,
                                .q = &b->q,
                                .max_rows = MAX_ROWS,
-                               .dtype = b->dtype,
-                               .pages = b->pages,
-                               .keys = b->keys,
-                               .own = &b->own};
+                               .dtype = b->dtype};
 }
 
 static void run_attend(bench *b)
@@ -276,14 +273,14 @@ static void run_attend(bench *b)
 static void run_attend_scattered(bench *b)
 {
     kernels_attention a = attention(b);
-    a.keys = b->scattered;
+    a.descriptors++;
     b->ops->attend(b->s, &b->h, &b->lse, &a);
 }
 
 static void run_score(bench *b)
 {
     kernels_attention a = attention(b);
-    b->ops->score(b->s, &b->S, &b->lse, &a, b->keys);
+    b->ops->score(b->s, &b->lse, &a, MAX_CONTEXT);
 }
 
 static void run_layer(bench *b)
@@ -294,8 +291,8 @@ static void run_layer(bench *b)
     tensor wide = first_rows(&b->wide, b->rows), narrow = first_rows(&b->narrow, b->rows);
     b->ops->rmsnorm(b->s, &h, &x, &b->norm, 1e-6f);
     product(b, &b->h, &b->qkv, w->qkv, b->n_qkv, b->dim.hidden, false);
-    b->ops->rotate_append(b->s, &b->q, MAX_ROWS, &b->own, b->dtype, 0, &qkv, &cos, &sin, 1, NULL, b->dim.heads,
-                          b->dim.kv_heads, HEAD_DIM);
+    kernels_attention a = attention(b);
+    b->ops->rotate_append(b->s, &a, &qkv, &cos, &sin, NULL);
     run_attend(b);
     product(b, &b->h, &b->x, w->o, b->dim.hidden, b->dim.hidden, true);
     b->ops->rmsnorm(b->s, &h, &x, &b->norm, 1e-6f);
@@ -306,7 +303,7 @@ static void run_layer(bench *b)
 
 static void run_select(bench *b)
 {
-    b->ops->select(b->s, b->survivors, &b->kept, &b->S, b->keys, b->counts);
+    b->ops->select(b->s, b->descriptors, MAX_CONTEXT);
 }
 
 static void run_sample(bench *b)
@@ -347,17 +344,26 @@ static double median(double *values, int n)
     return values[n / 2];
 }
 
-/* Counts as the next op reads them: n rows of queries, n_keys listed, k of them leave. */
+/* Descriptors as the next op reads them: n rows of queries, n_keys listed, k of them leave. */
 static void put_counts(bench *b, int n_keys, int k)
 {
-    b->now = (kernels_counts){.n_rows = b->rows,
-                              .n_keys = n_keys,
-                              .n_score = n_keys,
-                              .k_leave = k,
-                              .tds = 1,
-                              .c_last = N_PAGES - 1,
-                              .lambda = 0.2};
-    b->ops->upload(b->s, b->counts, &b->now, sizeof b->now);
+    kernels_descriptor d[2] = {{.n_rows = b->rows,
+                                .n_keys = n_keys,
+                                .n_score = n_keys,
+                                .k_leave = k,
+                                .tds = 1,
+                                .c_last = N_PAGES - 1,
+                                .lambda = 0.2,
+                                .own = b->own,
+                                .pages = b->pages,
+                                .keys = b->keys,
+                                .scored = b->keys,
+                                .S = b->S.data,
+                                .keys_out = b->survivors,
+                                .kept = b->kept.data}};
+    d[1] = d[0];
+    d[1].keys = b->scattered;
+    b->ops->upload(b->s, b->descriptors, d, sizeof d);
     b->ops->download(b->s, NULL, NULL, 0);
 }
 

@@ -174,14 +174,9 @@ void answer_reset(memory *mem, answer *a)
                    .lists = a->lists,
                    .S = a->S,
                    .rows = a->rows,
-                   .query = a->query,
                    .own_rows = a->own_rows,
                    .spare_x = a->spare_x,
                    .own = a->own,
-                   .logits = a->logits,
-                   .decode_cos = a->decode_cos,
-                   .decode_sin = a->decode_sin,
-                   .decode_counts = a->decode_counts,
                    .seen = a->seen};
     *a = kept;
 }
@@ -190,11 +185,9 @@ void answer_free(memory *mem, answer *a)
 {
     answer_reset(mem, a);
     page_view_free(mem, &a->view);
-    row_set_free(mem, &a->query);
     row_set_free(mem, &a->own_rows);
     kv_store_free(mem, &a->own);
-    buffer *all[] = {&a->lists,      &a->S,          &a->rows,          &a->spare_x, &a->logits,
-                     &a->decode_cos, &a->decode_sin, &a->decode_counts, &a->seen};
+    buffer *all[] = {&a->lists, &a->S, &a->rows, &a->spare_x, &a->seen};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buffer_free(mem, all[i]);
     free(a);

@@ -59,7 +59,7 @@ typedef struct answer {
     buffer S;         /* F32 */
     buffer rows;      /* I32 [n_0 + n query]: places of the last selection; rows to gather */
     double *S_sum;    /* host [n_0]: a layer's scores over several chunks of query rows */
-    row_set query;    /* the query's rows */
+    int64_t max_keys; /* n_0, rounded up: launches know no more of how many tokens there are */
     row_set own_rows; /* survivors and query */
     buffer spare_x;   /* the other half of own_rows.x while rows leave */
     kernels_key *host_list; /* own path: the present list */
@@ -67,9 +67,7 @@ typedef struct answer {
     uint8_t *classes;       /* own path: of the rows that came in */
     int32_t *in_rows;       /* own path: present row -> row that came in */
     kv_store own;           /* query and answer rows; survivors' too on the own path */
-    buffer logits;          /* F32 [vocabulary] */
-    buffer decode_cos, decode_sin, decode_counts; /* of one step */
-    buffer seen;                                  /* I32: ids the repetition penalty counts */
+    buffer seen;            /* I32: ids the repetition penalty counts */
 
     int n_fed;          /* answer tokens that have run through the decoder */
     int32_t next_token; /* to run next */
@@ -103,17 +101,25 @@ omnid_status answer_step(answer *a, omnid_slice *slice, omnid_error *err);
 omnid_status answer_begin_own(answer *a, omnid_error *err);
 omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err);
 
-/* question_prune.c: counts of a layer that depend on the schedule, scores of the chunk just run, selection after a layer's
- * last chunk. query_row: the query row that is the chunk's first row (negative: rows before the query's). */
-void answer_fill_counts(const answer *a, int layer, int query_row, kernels_counts *c);
-omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, const decoder_sources *src,
-                          omnid_error *err);
+/* question_prune.c: what the rows of r see in a layer and what is scored and leaves there, as the descriptors of a set of r
+ * (n_before rows of r are no query rows); scores of the chunk just run; selection after a layer's last chunk. query_row:
+ * the query row that is the chunk's first row (negative: rows before the query's). */
+void answer_describe(const answer *a, int layer, row_set *r, int set, int n_before);
+omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, omnid_error *err);
 omnid_status answer_select(answer *a, const row_set *r, omnid_error *err);
 /* n, k, lists and scores of every layer from the tokens that enter. NOMEM. */
 omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err);
 static inline kernels_key *answer_list(const answer *a, int layer)
 {
     return (kernels_key *)a->lists.data + a->list_of[layer];
+}
+/* Powers of two from 256 on: how many tokens there are changes with every segment, launches' sizes seldom. */
+static inline int64_t answer_key_bucket(int64_t n)
+{
+    int64_t bucket = 256;
+    while (bucket < n)
+        bucket *= 2;
+    return bucket;
 }
 static inline int answer_max_new(const answer *a)
 {
@@ -123,11 +129,25 @@ static inline int answer_max_new(const answer *a)
     return n;
 }
 
+/* Answers of one step whose queries have as many tables; rows first .. first + n - 1 of the step's. */
+typedef struct {
+    int first, n, n_tables;
+    int64_t cos, sin; /* bytes from the beginning of decode_batch.given: F32 [n_tables * n][head_dim / 2] */
+} decode_group;
+
+enum { DECODE_GROUPS = 2 };
+
 /* decode.c: several answers, one token each, layer by layer. */
 typedef struct {
-    answer **answers; /* [n] */
+    answer **answers; /* [n] of the step's rows; NULL: nobody's, any more */
     int n, capacity, layer;
+    int n_answers; /* when the step began */
+    decode_group groups[DECODE_GROUPS];
+    bool dropped;     /* host has descriptors that `given` has not */
     buffer x, logits; /* F32 [n][hidden], [n][vocabulary] */
+    buffer given;     /* kernels_descriptor [n_layers][n], then the groups' angles */
+    char *host;       /* the same, as it is uploaded */
+    size_t host_size;
 } decode_batch;
 
 /* Takes the answers that are decoding (one when deterministic). */

@@ -35,10 +35,10 @@ static omnid_status row_set_grow(row_set *r, int n_chunks, int n_sets, omnid_err
     int *first = realloc(r->first, ((size_t)needed + 1) * sizeof *first);
     if (first)
         r->first = first;
-    kernels_counts *counts = realloc(r->host_counts, (size_t)needed * sizeof *counts);
-    if (counts)
-        r->host_counts = counts;
-    if (!first || !counts)
+    kernels_descriptor *host = realloc(r->host, (size_t)needed * sizeof *host);
+    if (host)
+        r->host = host;
+    if (!first || !host)
         return omnid_fail(err, OMNID_NOMEM, "no memory for %d chunks of rows", needed);
     r->chunk_capacity = needed;
     return OMNID_OK;
@@ -48,7 +48,7 @@ omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max
 {
     int n_chunks = (split + max_rows - 1) / max_rows + (n_rows - split + max_rows - 1) / max_rows;
     OMNID_TRY(row_set_grow(r, n_chunks, n_sets, err));
-    OMNID_TRY(buffer_reserve(mem, &r->counts, (size_t)n_chunks * (size_t)n_sets * sizeof *r->host_counts, err));
+    OMNID_TRY(buffer_reserve(mem, &r->descriptors, (size_t)n_chunks * (size_t)n_sets * sizeof *r->host, err));
     OMNID_TRY(buffer_reserve(mem, &r->x, (size_t)n_rows * (size_t)mem->model->config.text.hidden * sizeof(float), err));
     r->n_rows = n_rows;
     r->n_chunks = 0;
@@ -63,7 +63,8 @@ omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max
         r->first[r->n_chunks] = n_rows;
     for (int set = 0; set < n_sets; set++)
         for (int c = 0; c < r->n_chunks; c++)
-            *row_set_counts(r, set, c) = (kernels_counts){.n_rows = row_set_chunk_rows(r, c), .own_first = r->first[c]};
+            *row_set_descriptor(r, set, c) =
+                (kernels_descriptor){.n_rows = row_set_chunk_rows(r, c), .own_first = r->first[c]};
     return OMNID_OK;
 }
 
@@ -110,47 +111,52 @@ omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const pos
     return status;
 }
 
-void row_set_upload_counts(kernels_stream *s, const row_set *r)
+void row_set_describe(row_set *r, int set, const kernels_descriptor *d)
+{
+    for (int c = 0; c < r->n_chunks; c++) {
+        kernels_descriptor *to = row_set_descriptor(r, set, c);
+        int32_t n_rows = to->n_rows, own_first = to->own_first;
+        *to = *d;
+        to->n_rows = n_rows;
+        to->own_first = own_first;
+    }
+}
+
+void row_set_upload_descriptors(kernels_stream *s, const row_set *r)
 {
     if (r->n_chunks)
-        s->ops->upload(s, r->counts.data, r->host_counts,
-                       (size_t)r->n_chunks * (size_t)r->n_sets * sizeof *r->host_counts);
+        s->ops->upload(s, r->descriptors.data, r->host, (size_t)r->n_chunks * (size_t)r->n_sets * sizeof *r->host);
 }
 
 void row_set_free(memory *mem, row_set *r)
 {
-    buffer *all[] = {&r->x, &r->cos, &r->sin, &r->key_table, &r->counts};
+    buffer *all[] = {&r->x, &r->cos, &r->sin, &r->key_table, &r->descriptors};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buffer_free(mem, all[i]);
     free(r->first);
-    free(r->host_counts);
+    free(r->host);
     *r = (row_set){0};
 }
 
-static kernels_attention attention_of(decoder_work *w, const row_set *r, int chunk, const decoder_sources *src,
-                                      tensor *q)
+static kernels_attention attention_of(decoder_work *w, const row_set *r, int chunk, tensor *q)
 {
     const omnid_model *m = w->mem->model;
     const text_config *c = &m->config.text;
     int rows = row_set_chunk_rows(r, chunk);
     *q = buffer_2d(&w->q, m->activation, (int64_t)r->n_tables * rows, (int64_t)c->n_heads * c->head_dim);
-    return (kernels_attention){.counts = (const kernels_counts *)r->counts.data + r->set * r->n_chunks + chunk,
+    return (kernels_attention){.descriptors = row_set_uploaded(r, r->set, chunk),
+                               .n_sets = 1,
                                .n_heads = c->n_heads,
                                .n_kv_heads = c->n_kv_heads,
                                .head_dim = c->head_dim,
                                .n_classes = r->n_tables,
                                .q = q,
                                .max_rows = rows,
-                               .dtype = m->activation,
-                               .prefix = src->prefix,
-                               .pages = src->pages,
-                               .keys = src->keys,
-                               .own = src->own};
+                               .dtype = m->activation};
 }
 
 /* x += o(attention(rmsnorm(x))). */
-static void run_attention(decoder_work *w, const decoder_layer *d, tensor *x, const row_set *r, int chunk,
-                          const decoder_sources *src)
+static void run_attention(decoder_work *w, const decoder_layer *d, tensor *x, const row_set *r, int chunk)
 {
     const omnid_model *m = w->mem->model;
     const text_config *c = &m->config.text;
@@ -165,17 +171,16 @@ static void run_attention(decoder_work *w, const decoder_layer *d, tensor *x, co
     tensor sin = tensor_2d((float *)r->sin.data + before * half, KERNELS_F32, (int64_t)r->n_tables * rows, half);
     tensor table = tensor_1d((int32_t *)r->key_table.data + r->first[chunk], KERNELS_I32, rows);
     tensor q;
-    kernels_attention a = attention_of(w, r, chunk, src, &q);
+    kernels_attention a = attention_of(w, r, chunk, &q);
 
     ops->rmsnorm(w->stream, &norm, x, &d->norm1, c->rms_eps);
     ops->linear(w->stream, &qkv, &norm, d->qkv, NULL);
-    ops->rotate_append(w->stream, &q, rows, src->own, m->activation, row_set_counts(r, r->set, chunk)->own_first, &qkv,
-                       &cos, &sin, r->n_tables, &table, c->n_heads, c->n_kv_heads, c->head_dim);
+    ops->rotate_append(w->stream, &a, &qkv, &cos, &sin, &table);
     ops->attend(w->stream, &attn, &lse, &a);
     ops->linear(w->stream, x, &attn, d->o, &(kernels_epilogue){.residual = x});
 }
 
-void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk, const decoder_sources *src)
+void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk)
 {
     const omnid_model *m = w->mem->model;
     const text_config *c = &m->config.text;
@@ -186,22 +191,21 @@ void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk, const 
     tensor gate_up = buffer_2d(&w->gate_up, m->activation, rows, 2 * (int64_t)c->intermediate);
     tensor ffn = buffer_2d(&w->ffn, m->activation, rows, c->intermediate);
 
-    run_attention(w, d, &x, r, chunk, src);
+    run_attention(w, d, &x, r, chunk);
     m->ops->rmsnorm(w->stream, &norm, &x, &d->norm2, c->rms_eps);
     m->ops->linear(w->stream, &gate_up, &norm, d->gate_up, NULL);
     m->ops->swiglu(w->stream, &ffn, &gate_up);
     m->ops->linear(w->stream, &x, &ffn, d->down, &(kernels_epilogue){.residual = &x});
 }
 
-void decoder_score(decoder_work *w, tensor *S, const row_set *r, int chunk, const decoder_sources *src,
-                   const kernels_key *scored)
+void decoder_score(decoder_work *w, const row_set *r, int chunk, int64_t max_keys)
 {
     const omnid_model *m = w->mem->model;
     int rows = row_set_chunk_rows(r, chunk);
     tensor lse = buffer_2d(&w->lse, KERNELS_F32, rows, m->config.text.n_heads);
     tensor q;
-    kernels_attention a = attention_of(w, r, chunk, src, &q);
-    m->ops->score(w->stream, S, &lse, &a, scored);
+    kernels_attention a = attention_of(w, r, chunk, &q);
+    m->ops->score(w->stream, &lse, &a, max_keys);
 }
 
 void decoder_head(decoder_work *w, tensor *logits, const tensor *x)

@@ -24,18 +24,18 @@ void decoder_work_destroy(decoder_work *w);
 /* Rows on their way through the decoder, cut into chunks of at most one slice. */
 typedef struct {
     int n_rows, n_tables;
-    buffer x;         /* F32 [n_rows][hidden]: the residual stream, in place */
-    buffer cos, sin;  /* F32, chunk after chunk [n_tables][chunk rows][head_dim / 2] */
-    buffer key_table; /* I32 [n_rows]: table of a row's own key */
-    buffer counts;    /* kernels_counts [n_sets][n_chunks] */
+    buffer x;           /* F32 [n_rows][hidden]: the residual stream, in place */
+    buffer cos, sin;    /* F32, chunk after chunk [n_tables][chunk rows][head_dim / 2] */
+    buffer key_table;   /* I32 [n_rows]: table of a row's own key */
+    buffer descriptors; /* kernels_descriptor [n_sets][n_chunks] */
     int n_chunks, chunk_capacity;
-    int *first;                  /* [n_chunks + 1] first row of each chunk */
-    int n_sets, set;             /* sets of counts (one, or one a layer) and the one in use */
-    kernels_counts *host_counts; /* [n_sets][n_chunks] what was uploaded to counts */
+    int *first;               /* [n_chunks + 1] first row of each chunk */
+    int n_sets, set;          /* sets of descriptors (one, or one a layer) and the one in use */
+    kernels_descriptor *host; /* [n_sets][n_chunks] what is uploaded to descriptors */
 } row_set;
 
-/* Cuts n_rows into chunks: rows below `split` in chunks of max_rows, then the rest in chunks of its own; n_rows and
- * own_first of every count are set. x keeps its contents only if it was large enough: reserve it first. NOMEM. */
+/* Cuts n_rows into chunks: rows below `split` in chunks of max_rows, then the rest in chunks of its own. Descriptors are
+ * all zeros but for n_rows and own_first. x keeps its contents only if it was large enough: reserve it first. NOMEM. */
 omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err);
 /* Uploads the tables. cos, sin: host [n_tables][n_rows][head_dim / 2]; classes: host [n_rows]. After row_set_cut. NOMEM. */
 omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
@@ -43,13 +43,22 @@ omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_ta
 /* The same from the rows' places (moved by delta), at and classes: host [n_rows]. NOMEM. */
 omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const position *at, const uint8_t *classes,
                            int64_t delta, omnid_error *err);
-/* Uploads host_counts. */
-void row_set_upload_counts(kernels_stream *s, const row_set *r);
+/* What the rows see in set's layer besides themselves: d's pages, lists and counts for every chunk, but for n_rows and
+ * own_first, which stay the chunk's. */
+void row_set_describe(row_set *r, int set, const kernels_descriptor *d);
+/* Uploads host descriptors. */
+void row_set_upload_descriptors(kernels_stream *s, const row_set *r);
 void row_set_free(memory *mem, row_set *r);
 
-static inline kernels_counts *row_set_counts(const row_set *r, int set, int chunk)
+static inline kernels_descriptor *row_set_descriptor(const row_set *r, int set, int chunk)
 {
-    return &r->host_counts[set * r->n_chunks + chunk];
+    return &r->host[set * r->n_chunks + chunk];
+}
+
+/* The same in the backend's memory. */
+static inline const kernels_descriptor *row_set_uploaded(const row_set *r, int set, int chunk)
+{
+    return (const kernels_descriptor *)r->descriptors.data + set * r->n_chunks + chunk;
 }
 
 static inline int row_set_chunk_rows(const row_set *r, int chunk)
@@ -57,21 +66,12 @@ static inline int row_set_chunk_rows(const row_set *r, int chunk)
     return r->first[chunk + 1] - r->first[chunk];
 }
 
-/* What the rows of a slice attend to besides their own page. */
-typedef struct {
-    const kernels_page *prefix; /* of this layer; NULL = none (n_prefix must be 0) */
-    const kernels_page *pages;  /* page table of this layer */
-    const kernels_key *keys;    /* key list of this layer */
-    const kernels_page *own;    /* of this layer; the chunk's rows are appended at own_first of its counts */
-} decoder_sources;
+/* Runs a chunk of r through a layer: r's descriptor of the chunk, in the set in use, says what it sees. The work space then
+ * still holds the chunk's rotated queries and log-sum-exps: decoder_score may follow. */
+void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk);
 
-/* Runs chunk c of r through a layer: r's counts of the chunk say how many keys it sees. The work space then still holds
- * the chunk's rotated queries and log-sum-exps: decoder_score may follow. */
-void decoder_layer_run(decoder_work *w, int layer, row_set *r, int chunk, const decoder_sources *src);
-
-/* S F32 [n_score of the chunk's counts] of the chunk that decoder_layer_run ran last, over the list `scored`. */
-void decoder_score(decoder_work *w, tensor *S, const row_set *r, int chunk, const decoder_sources *src,
-                   const kernels_key *scored);
+/* Scores of the chunk that decoder_layer_run ran last, as its descriptor says; at most max_keys. */
+void decoder_score(decoder_work *w, const row_set *r, int chunk, int64_t max_keys);
 
 /* logits F32 [n][vocabulary] of rows of x [n][hidden]: final norm and head. n <= max_rows. */
 void decoder_head(decoder_work *w, tensor *logits, const tensor *x);

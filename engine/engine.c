@@ -84,6 +84,8 @@ void omnid_engine_destroy(omnid_engine **slot)
     schedule_end_all(e, NULL, OMNID_CANCELLED, "the engine has stopped");
     ingest_free(&e->open, &e->memory);
     ingest_free(&e->background, &e->memory);
+    row_set_free(&e->memory, &e->query);
+    buffer_free(&e->memory, &e->logits);
     while (e->timelines) {
         omnid_timeline *tl = e->timelines;
         e->timelines = tl->next;

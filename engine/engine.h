@@ -27,6 +27,8 @@ struct omnid_engine {
     encoder_work encoder;
     ingest background; /* of one timeline at a time */
     ingest open;       /* the open segment of the question being prefilled */
+    row_set query;     /* rows of the question in its layers: one question at a time, the oldest that is not decoding */
+    buffer logits;     /* F32 [vocabulary] of its first position */
     answer *answers;   /* open, oldest first */
     answer *spare;     /* finished, their memory kept for the next */
     int n_spare;

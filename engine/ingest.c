@@ -254,7 +254,7 @@ static omnid_status begin_prefill(ingest *in, omnid_error *err)
     int n = page_n_kept(p);
     if (!in->open)
         OMNID_TRY(page_view_take(in->view, in->tl, timeline_first_with(in->tl, p->segment), err));
-    OMNID_TRY(row_set_cut(&e->memory, &in->rows, n, n, e->params.slice_rows, 1, err));
+    OMNID_TRY(row_set_cut(&e->memory, &in->rows, n, n, e->params.slice_rows, in->n_layers ? in->n_layers : 1, err));
     OMNID_TRY(gather_kept(in, err));
     if (in->modes & OMNID_MODE_OFFLINE)
         OMNID_TRY(keep_rows(in, &p->embeds, err));
@@ -263,13 +263,17 @@ static omnid_status begin_prefill(ingest *in, omnid_error *err)
     OMNID_TRY(page_view_upload(&e->memory, e->stream, in->view, in->n_layers, -1, err));
     OMNID_TRY(upload_places(in, err));
     OMNID_TRY(kv_store_lay_out_even(&e->memory, &p->kv, in->n_layers, n, err));
-    for (int l = 0; l < in->n_layers; l++)
+    for (int l = 0; l < in->n_layers; l++) {
         kv_store_set_classes(e->stream, &p->kv, l, 0, p->classes, n);
-    for (int c = 0; c < in->rows.n_chunks; c++) {
-        row_set_counts(&in->rows, 0, c)->n_prefix = in->tl->prefix_ids.n;
-        row_set_counts(&in->rows, 0, c)->n_keys = in->view->n_keys;
+        row_set_describe(&in->rows, l,
+                         &(kernels_descriptor){.n_prefix = in->tl->prefix_ids.n,
+                                               .n_keys = in->view->n_keys,
+                                               .prefix = in->tl->prefix_kv.layers[l],
+                                               .own = p->kv.layers[l],
+                                               .pages = page_view_table(in->view, l),
+                                               .keys = in->view->keys_dev.data});
     }
-    row_set_upload_counts(e->stream, &in->rows);
+    row_set_upload_descriptors(e->stream, &in->rows);
     return kernels_stream_status(e->stream, err);
 }
 
@@ -298,14 +302,11 @@ static omnid_status prefill(ingest *in, omnid_slice *slice, omnid_error *err)
     int boundary = e->model->config.text.n_layers / 2;
     if (in->chunk == 0 && in->layer == boundary && in->modes & OMNID_MODE_DEFERRED)
         OMNID_TRY(keep_rows(in, &p->hidden, err));
-    decoder_sources src = {.prefix = &in->tl->prefix_kv.layers[in->layer],
-                           .pages = page_view_table(in->view, in->layer),
-                           .keys = in->view->keys_dev.data,
-                           .own = &p->kv.layers[in->layer]};
+    in->rows.set = in->layer;
     slice->layer = in->layer;
     slice->n_rows = row_set_chunk_rows(&in->rows, in->chunk);
     p->report.rows_prefilled += slice->n_rows;
-    decoder_layer_run(&e->decoder, in->layer, &in->rows, in->chunk, &src);
+    decoder_layer_run(&e->decoder, in->layer, &in->rows, in->chunk);
     if (++in->chunk == in->rows.n_chunks) {
         in->chunk = 0;
         if (++in->layer == in->n_layers) {

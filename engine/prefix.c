@@ -34,9 +34,11 @@ static omnid_status begin(omnid_timeline *tl, row_set *rows, omnid_error *err)
 {
     omnid_engine *e = tl->engine;
     int n = tl->prefix_ids.n;
-    OMNID_TRY(row_set_cut(&e->memory, rows, n, n, e->params.slice_rows, 1, err));
+    OMNID_TRY(row_set_cut(&e->memory, rows, n, n, e->params.slice_rows, e->model->config.text.n_layers, err));
     OMNID_TRY(place(tl, rows, err));
-    row_set_upload_counts(e->stream, rows);
+    for (int l = 0; l < e->model->config.text.n_layers; l++)
+        row_set_describe(rows, l, &(kernels_descriptor){.own = tl->prefix_kv.layers[l]});
+    row_set_upload_descriptors(e->stream, rows);
     return engine_embed(e, rows->x.data, tl->prefix_ids.ids, n, err);
 }
 
@@ -46,11 +48,11 @@ omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chu
     omnid_engine *e = tl->engine;
     if (*layer == 0 && *chunk == 0)
         OMNID_TRY(begin(tl, rows, err));
-    decoder_sources src = {.own = &tl->prefix_kv.layers[*layer]};
+    rows->set = *layer;
     slice->kind = OMNID_SLICE_INGEST;
     slice->layer = *layer;
     slice->n_rows = row_set_chunk_rows(rows, *chunk);
-    decoder_layer_run(&e->decoder, *layer, rows, *chunk, &src);
+    decoder_layer_run(&e->decoder, *layer, rows, *chunk);
     OMNID_TRY(kernels_stream_status(e->stream, err));
     if (++*chunk == rows->n_chunks) {
         *chunk = 0;

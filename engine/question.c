@@ -72,20 +72,16 @@ static omnid_status lay_out_own(answer *a, omnid_error *err)
     return kernels_stream_status(e->stream, err);
 }
 
-/* The query's rows: places, counts of every listed layer, embeddings. */
+/* The query's rows: places, descriptors of every listed layer, embeddings. */
 static omnid_status lay_out_query(answer *a, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
-    row_set *r = &a->query;
+    row_set *r = &e->query;
     int n = a->ask.query.n;
     OMNID_TRY(row_set_cut(&e->memory, r, n, n, e->params.slice_rows, a->listed_layers ? a->listed_layers : 1, err));
     for (int l = 0; l < a->listed_layers; l++)
-        for (int c = 0; c < r->n_chunks; c++) {
-            kernels_counts *counts = row_set_counts(r, l, c);
-            answer_fill_counts(a, l, r->first[c], counts);
-            counts->n_keys = (int32_t)a->n[l];
-        }
-    row_set_upload_counts(e->stream, r);
+        answer_describe(a, l, r, l, 0);
+    row_set_upload_descriptors(e->stream, r);
     position *at = malloc(((size_t)n + 1) * sizeof *at);
     uint8_t *classes = calloc((size_t)n + 1, 1);
     omnid_status status = at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
@@ -167,21 +163,17 @@ static omnid_status take_open_segment(answer *a, omnid_slice *slice, omnid_error
 static omnid_status step_listed(answer *a, omnid_slice *slice, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
-    row_set *r = &a->query;
+    row_set *r = &e->query;
     int l = a->layer, c = a->chunk;
-    decoder_sources src = {.prefix = &a->timeline->prefix_kv.layers[l],
-                           .pages = page_view_table(&a->view, l),
-                           .keys = answer_list(a, l),
-                           .own = &a->own.layers[l]};
     r->set = l;
     slice->layer = l;
     slice->n_rows = row_set_chunk_rows(r, c);
     a->timings.rows_prefilled += slice->n_rows;
-    const kernels_counts *counts = row_set_counts(r, l, c);
-    a->layers[l].kv_rows_prefill = counts->n_prefix + counts->n_keys + counts->own_first + counts->n_rows;
-    decoder_layer_run(&e->decoder, l, r, c, &src);
+    const kernels_descriptor *d = row_set_descriptor(r, l, c);
+    a->layers[l].kv_rows_prefill = d->n_prefix + d->n_keys + d->own_first + d->n_rows;
+    decoder_layer_run(&e->decoder, l, r, c);
     OMNID_TRY(kernels_stream_status(e->stream, err));
-    OMNID_TRY(answer_score(a, r, c, r->first[c], &src, err));
+    OMNID_TRY(answer_score(a, r, c, r->first[c], err));
     if (++a->chunk < r->n_chunks)
         return OMNID_OK;
     OMNID_TRY(answer_select(a, r, err));
@@ -198,10 +190,10 @@ static omnid_status run_head(answer *a, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     const text_config *c = &e->model->config.text;
-    const row_set *r = a->listed_layers == c->n_layers ? &a->query : &a->own_rows;
-    OMNID_TRY(buffer_reserve(&e->memory, &a->logits, (size_t)c->vocabulary * sizeof(float), err));
+    const row_set *r = a->listed_layers == c->n_layers ? &e->query : &a->own_rows;
+    OMNID_TRY(buffer_reserve(&e->memory, &e->logits, (size_t)c->vocabulary * sizeof(float), err));
     tensor x = tensor_2d((float *)r->x.data + (int64_t)(r->n_rows - 1) * c->hidden, KERNELS_F32, 1, c->hidden);
-    tensor logits = buffer_2d(&a->logits, KERNELS_F32, 1, c->vocabulary);
+    tensor logits = buffer_2d(&e->logits, KERNELS_F32, 1, c->vocabulary);
     decoder_head(&e->decoder, &logits, &x);
     OMNID_TRY(kernels_stream_status(e->stream, err));
     a->stage = ANSWER_DECODE;

@@ -31,7 +31,7 @@ static omnid_status gather_in(answer *a, int n, omnid_error *err)
         tensor to = tensor_2d((float *)a->own_rows.x.data + (int64_t)i * hidden, KERNELS_F32, end - i, hidden);
         e->ops->gather_rows(e->stream, &to, &from, &rows);
     }
-    tensor query = buffer_2d(&a->query.x, KERNELS_F32, a->ask.query.n, hidden);
+    tensor query = buffer_2d(&e->query.x, KERNELS_F32, a->ask.query.n, hidden);
     tensor behind = tensor_2d((float *)a->own_rows.x.data + (int64_t)n * hidden, KERNELS_F32, a->ask.query.n, hidden);
     return engine_copy_rows(e, &behind, &query, err);
 }
@@ -100,16 +100,15 @@ static omnid_status upload_places(answer *a, int n_in, int rows, omnid_error *er
     return status;
 }
 
-/* Chunks and counts of the present layer. */
+/* Chunks and descriptors of the present layer. */
 static omnid_status lay_out_layer(answer *a, bool moved, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     row_set *r = &a->own_rows;
     int n = (int)a->n[a->layer], rows = n + a->ask.query.n;
     OMNID_TRY(row_set_cut(&e->memory, r, rows, n, e->params.slice_rows, 1, err));
-    for (int c = 0; c < r->n_chunks; c++)
-        answer_fill_counts(a, a->layer, r->first[c] - n, row_set_counts(r, 0, c));
-    row_set_upload_counts(e->stream, r);
+    answer_describe(a, a->layer, r, 0, n);
+    row_set_upload_descriptors(e->stream, r);
     return moved ? upload_places(a, (int)a->n[a->listed_layers], rows, err) : kernels_stream_status(e->stream, err);
 }
 
@@ -188,14 +187,13 @@ omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err)
     omnid_engine *e = a->timeline->engine;
     row_set *r = &a->own_rows;
     int l = a->layer, c = a->chunk, query_row = r->first[c] - (int)a->n[l];
-    decoder_sources src = {.prefix = &a->timeline->prefix_kv.layers[l], .own = &a->own.layers[l]};
     slice->layer = l;
     slice->n_rows = row_set_chunk_rows(r, c);
     a->timings.rows_prefilled += slice->n_rows;
     a->layers[l].kv_rows_prefill = a->timeline->prefix_ids.n + r->n_rows;
-    decoder_layer_run(&e->decoder, l, r, c, &src);
+    decoder_layer_run(&e->decoder, l, r, c);
     OMNID_TRY(kernels_stream_status(e->stream, err));
-    OMNID_TRY(answer_score(a, r, c, query_row, &src, err));
+    OMNID_TRY(answer_score(a, r, c, query_row, err));
     if (++a->chunk < r->n_chunks)
         return OMNID_OK;
     OMNID_TRY(answer_select(a, r, err));

@@ -27,26 +27,42 @@ omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err)
     if (!sum)
         return omnid_fail(err, OMNID_NOMEM, "no memory for the scores of %lld tokens", (long long)n_0);
     a->S_sum = sum;
+    a->max_keys = answer_key_bucket(n_0);
     size_t n_lists = (size_t)(a->list_of[n_layers - 1] + a->n[n_layers - 1]) + 1;
     OMNID_TRY(buffer_reserve(&e->memory, &a->lists, n_lists * sizeof(kernels_key), err));
     OMNID_TRY(buffer_reserve(&e->memory, &a->S, ((size_t)scores + 1) * sizeof(float), err));
     return buffer_reserve(&e->memory, &a->rows, ((size_t)n_0 + (size_t)a->ask.query.n + 1) * sizeof(int32_t), err);
 }
 
-void answer_fill_counts(const answer *a, int layer, int query_row, kernels_counts *c)
+void answer_describe(const answer *a, int layer, row_set *r, int set, int n_before)
 {
-    int first = a->ask.first_score_row - query_row;
-    c->n_prefix = a->timeline->prefix_ids.n;
-    c->n_score = (int32_t)a->n[layer];
-    c->k_leave = (int32_t)a->k[layer];
-    c->tds = layer >= a->ask.plan.tds_start;
-    c->c_last = a->c_last;
-    c->lambda = a->ask.plan.lambda;
-    c->first_score_row = first < 0 ? 0 : first < c->n_rows ? first : c->n_rows;
+    bool listed = layer<a->listed_layers, leaves = a->k[layer]> 0;
+    row_set_describe(
+        r, set,
+        &(kernels_descriptor){.n_prefix = a->timeline->prefix_ids.n,
+                              .n_keys = listed ? (int32_t)a->n[layer] : 0,
+                              .n_score = (int32_t)a->n[layer],
+                              .k_leave = (int32_t)a->k[layer],
+                              .tds = layer >= a->ask.plan.tds_start,
+                              .c_last = a->c_last,
+                              .lambda = a->ask.plan.lambda,
+                              .prefix = a->timeline->prefix_kv.layers[layer],
+                              .own = a->own.layers[layer],
+                              .pages = listed ? page_view_table(&a->view, layer) : NULL,
+                              .keys = listed ? answer_list(a, layer) : NULL,
+                              .scored = answer_list(a, layer),
+                              .S = a->scores_of[layer] < 0 ? NULL : (float *)a->S.data + a->scores_of[layer],
+                              .keys_out = leaves ? answer_list(a, layer + 1) : NULL,
+                              .kept = leaves && !listed ? a->rows.data : NULL});
+    for (int c = 0; c < r->n_chunks; c++) {
+        kernels_descriptor *d = row_set_descriptor(r, set, c);
+        int first = a->ask.first_score_row - (r->first[c] - n_before);
+        d->first_score_row = first < 0 ? 0 : first < d->n_rows ? first : d->n_rows;
+    }
 }
 
 /* A question of more rows than a slice: the chunks' means, weighted by their rows, add up on the host. */
-static omnid_status add_chunk(answer *a, row_set *r, int chunk, int n_scored, tensor *S, omnid_error *err)
+static omnid_status add_chunk(answer *a, row_set *r, int chunk, int n_scored, float *S, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     int64_t n = a->n[a->layer];
@@ -54,31 +70,30 @@ static omnid_status add_chunk(answer *a, row_set *r, int chunk, int n_scored, te
     float *part = malloc(((size_t)n + 1) * sizeof *part);
     if (!part)
         return omnid_fail(err, OMNID_NOMEM, "no memory for the scores of %lld tokens", (long long)n);
-    e->ops->download(e->stream, part, S->data, (size_t)n * sizeof *part);
+    e->ops->download(e->stream, part, S, (size_t)n * sizeof *part);
     for (int64_t i = 0; i < n; i++)
         a->S_sum[i] += (double)part[i] * n_scored / total;
     for (int64_t i = 0; i < n; i++)
         part[i] = (float)a->S_sum[i];
     if (chunk == r->n_chunks - 1)
-        e->ops->upload(e->stream, S->data, part, (size_t)n * sizeof *part);
+        e->ops->upload(e->stream, S, part, (size_t)n * sizeof *part);
     free(part);
     return kernels_stream_status(e->stream, err);
 }
 
-omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, const decoder_sources *src, omnid_error *err)
+omnid_status answer_score(answer *a, row_set *r, int chunk, int query_row, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
-    const kernels_counts *c = row_set_counts(r, r->set, chunk);
-    int n_scored = c->n_rows - c->first_score_row, total = a->ask.query.n - a->ask.first_score_row;
-    if (a->scores_of[a->layer] < 0 || n_scored <= 0 || query_row + c->n_rows <= 0 || a->n[a->layer] == 0)
+    const kernels_descriptor *d = row_set_descriptor(r, r->set, chunk);
+    int n_scored = d->n_rows - d->first_score_row, total = a->ask.query.n - a->ask.first_score_row;
+    if (a->scores_of[a->layer] < 0 || n_scored <= 0 || query_row + d->n_rows <= 0 || a->n[a->layer] == 0)
         return OMNID_OK;
-    tensor S = tensor_1d((float *)a->S.data + a->scores_of[a->layer], KERNELS_F32, a->n[a->layer]);
-    decoder_score(&e->decoder, &S, r, chunk, src, answer_list(a, a->layer));
+    decoder_score(&e->decoder, r, chunk, a->max_keys);
     if (n_scored == total)
         return kernels_stream_status(e->stream, err);
-    if (query_row + c->first_score_row <= a->ask.first_score_row)
+    if (query_row + d->first_score_row <= a->ask.first_score_row)
         memset(a->S_sum, 0, (size_t)a->n[a->layer] * sizeof *a->S_sum);
-    return add_chunk(a, r, chunk, n_scored, &S, err);
+    return add_chunk(a, r, chunk, n_scored, d->S, err);
 }
 
 omnid_status answer_select(answer *a, const row_set *r, omnid_error *err)
@@ -87,17 +102,15 @@ omnid_status answer_select(answer *a, const row_set *r, omnid_error *err)
     int l = a->layer, last = r->n_chunks - 1;
     if (a->k[l] == 0)
         return OMNID_OK;
-    tensor S = tensor_1d((float *)a->S.data + (a->scores_of[l] < 0 ? 0 : a->scores_of[l]), KERNELS_F32, a->n[l]);
-    tensor kept = tensor_1d(a->rows.data, KERNELS_I32, a->n[l] - a->k[l]);
     prune_call call = {.stream = e->stream,
                        .layer = l,
                        .seed = a->ask.seed,
+                       .descriptor = row_set_uploaded(r, r->set, last),
+                       .max_keys = a->max_keys,
                        .in = answer_list(a, l),
-                       .S = a->scores_of[l] < 0 ? NULL : &S,
-                       .counts = (const kernels_counts *)r->counts.data + r->set * r->n_chunks + last,
                        .n = (int)a->n[l],
                        .k = (int)a->k[l],
                        .out = answer_list(a, l + 1),
-                       .kept = &kept};
+                       .kept = row_set_descriptor(r, r->set, last)->kept};
     return a->ask.policy->leave(&call, err);
 }

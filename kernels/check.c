@@ -197,83 +197,122 @@ bool check_keep(kernels_stream *s, const tensor *kept, const tensor *score, int6
            check_dtype(s, "keep", "kept", kept, KERNELS_I32);
 }
 
-bool check_rotate_append(kernels_stream *s, const tensor *q, int64_t max_rows, const kernels_page *page,
-                         kernels_dtype dtype, int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin,
-                         int n_tables, const tensor *key_table, int n_heads, int n_kv_heads, int head_dim)
-{
-    const char *op = "rotate_append";
-    int64_t m = qkv->dim[0];
-    if (!check_ready(s) || !check_angles(s, op, cos, sin, n_tables * m, head_dim))
-        return false;
-    WANT(s, n_tables >= 1 && m <= max_rows, "%s: %lld rows in %d tables, queries have room for %lld", op, (big)m,
-         n_tables, (big)max_rows);
-    WANT(s, first >= 0 && first + m <= page->capacity, "%s: rows %lld .. %lld do not fit a page of %d", op, (big)first,
-         (big)(first + m), page->capacity);
-    WANT(s, dtype == KERNELS_F32 || dtype == KERNELS_BF16, "%s: page is %s, want f32 or bf16", op,
-         kernels_dtype_name(dtype));
-    return check_shape(s, op, "qkv", qkv, m, (n_heads + 2 * (int64_t)n_kv_heads) * head_dim) &&
-           check_dtype(s, op, "qkv", qkv, KERNELS_F32) &&
-           check_shape(s, op, "q", q, n_tables * max_rows, (int64_t)n_heads * head_dim) &&
-           check_dtype(s, op, "q", q, dtype) &&
-           (!key_table || (check_vector(s, op, "key_table", key_table, m) &&
-                           check_dtype(s, op, "key_table", key_table, KERNELS_I32)));
-}
-
-bool check_attention(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
-                     const kernels_attention *a)
+/* What rotate_append, attend and score are told alike. */
+static bool check_heads(kernels_stream *s, const char *op, const kernels_attention *a)
 {
     if (!check_ready(s))
         return false;
-    int64_t d = (int64_t)a->n_heads * a->head_dim;
     WANT(s, a->n_kv_heads > 0 && a->n_heads > 0 && a->n_heads % a->n_kv_heads == 0,
          "%s: %d heads do not share %d key heads evenly", op, a->n_heads, a->n_kv_heads);
     WANT(s, a->n_classes == 1 || a->n_classes == KERNELS_N_CLASSES, "%s: %d classes of queries, want 1 or %d", op,
          a->n_classes, KERNELS_N_CLASSES);
     WANT(s, a->dtype == KERNELS_F32 || a->dtype == KERNELS_BF16, "%s: pages are %s, want f32 or bf16", op,
          kernels_dtype_name(a->dtype));
-    return check_shape(s, op, "q", a->q, a->n_classes * a->max_rows, d) && check_dtype(s, op, "q", a->q, a->dtype) &&
-           (!out || (check_shape(s, op, "out", out, out->dim[0], d) && check_f32_or_bf16(s, op, "out", out))) &&
-           (!S || (check_vector(s, op, "S", S, S->dim[0]) && check_dtype(s, op, "S", S, KERNELS_F32))) &&
+    WANT(s, a->n_sets > 0 && a->max_rows % a->n_sets == 0, "%s: %lld rows in %d sets, want as many in each", op,
+         (big)a->max_rows, a->n_sets);
+    return check_shape(s, op, "q", a->q, a->n_classes * a->max_rows, (int64_t)a->n_heads * a->head_dim) &&
+           check_dtype(s, op, "q", a->q, a->dtype);
+}
+
+bool check_rotate_append(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                         const tensor *sin, const tensor *key_table)
+{
+    const char *op = "rotate_append";
+    int64_t m = qkv->dim[0];
+    if (!check_heads(s, op, a) || !check_angles(s, op, cos, sin, a->n_classes * m, a->head_dim))
+        return false;
+    WANT(s, a->n_sets == 1 ? m <= a->max_rows : m == a->max_rows,
+         "%s: %lld rows in %d sets, queries have room for %lld", op, (big)m, a->n_sets, (big)a->max_rows);
+    return check_shape(s, op, "qkv", qkv, m, (a->n_heads + 2 * (int64_t)a->n_kv_heads) * a->head_dim) &&
+           check_dtype(s, op, "qkv", qkv, KERNELS_F32) &&
+           (!key_table || (check_vector(s, op, "key_table", key_table, m) &&
+                           check_dtype(s, op, "key_table", key_table, KERNELS_I32)));
+}
+
+bool check_attention(kernels_stream *s, const char *op, const tensor *out, const tensor *lse,
+                     const kernels_attention *a)
+{
+    if (!check_heads(s, op, a))
+        return false;
+    WANT(s, a->n_sets == 1 || ((!out || out->dim[0] == a->max_rows) && (!lse || lse->dim[0] == a->max_rows)),
+         "%s: out has %lld rows, lse %lld, want %lld in %d sets", op, out ? (big)out->dim[0] : (big)a->max_rows,
+         lse ? (big)lse->dim[0] : (big)a->max_rows, (big)a->max_rows, a->n_sets);
+    return (!out || (check_shape(s, op, "out", out, out->dim[0], (int64_t)a->n_heads * a->head_dim) &&
+                     check_f32_or_bf16(s, op, "out", out))) &&
            (!lse ||
             (check_shape(s, op, "lse", lse, lse->dim[0], a->n_heads) && check_dtype(s, op, "lse", lse, KERNELS_F32)));
 }
 
-bool check_attention_counts(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
-                            const kernels_attention *a)
+bool check_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys)
 {
-    if (!check_attention(s, op, out, S, lse, a))
+    if (!check_attention(s, "score", NULL, lse, a))
         return false;
-    const kernels_counts *c = a->counts;
-    big n_own = (big)c->own_first + c->n_rows;
-    WANT(s,
-         c->n_rows >= 0 && c->n_rows <= a->max_rows && (!out || c->n_rows <= out->dim[0]) &&
-             (!lse || c->n_rows <= lse->dim[0]),
-         "%s: %d query rows, q has room for %lld, out for %lld, lse for %lld", op, c->n_rows, (big)a->max_rows,
-         out ? (big)out->dim[0] : (big)c->n_rows, lse ? (big)lse->dim[0] : (big)c->n_rows);
-    WANT(s,
-         c->n_prefix >= 0 && c->n_keys >= 0 && (c->n_prefix == 0 || a->prefix) &&
-             (!a->prefix || c->n_prefix <= a->prefix->capacity),
-         "%s: %d rows of the prefix, its page has room for %d, %d keys", op, c->n_prefix,
-         a->prefix ? a->prefix->capacity : 0, c->n_keys);
-    WANT(s, !a->own || n_own <= a->own->capacity, "%s: %lld rows of the own page, it has room for %d", op, n_own,
-         a->own ? a->own->capacity : 0);
-    WANT(s, !S || (c->n_score >= 0 && c->n_score <= S->dim[0] && c->first_score_row >= 0),
-         "%s: %d keys to score, S has room for %lld; from row %d on", op, c->n_score, S ? (big)S->dim[0] : 0,
-         c->first_score_row);
+    WANT(s, a->n_sets == 1 && max_keys >= 0, "score: %d sets and %lld keys, want 1 and none or more", a->n_sets,
+         (big)max_keys);
     return true;
 }
 
-bool check_select(kernels_stream *s, const tensor *kept, const tensor *S, const kernels_counts *counts)
+/* Rows of the own page that a set's last query row sees fit the page. */
+static bool check_own(kernels_stream *s, const char *op, const kernels_descriptor *d)
+{
+    big n_own = (big)d->own_first + d->n_rows;
+    WANT(s, !d->own.k || n_own <= d->own.capacity, "%s: %lld rows of the own page, it has room for %d", op, n_own,
+         d->own.capacity);
+    return true;
+}
+
+bool check_append_descriptors(kernels_stream *s, const kernels_attention *a, const tensor *qkv)
+{
+    const char *op = "rotate_append";
+    for (int i = 0; i < a->n_sets; i++) {
+        const kernels_descriptor *d = &a->descriptors[i];
+        big room = a->n_sets > 1 ? a->max_rows / a->n_sets : qkv->dim[0];
+        WANT(s, d->n_rows >= 0 && d->n_rows <= room, "%s: %d rows, qkv has %lld", op, d->n_rows, room);
+        WANT(s, d->n_rows == 0 || (d->own.k && d->own_first >= 0), "%s: rows from %d on of %s page", op, d->own_first,
+             d->own.k ? "the own" : "no");
+        if (!check_own(s, op, d))
+            return false;
+    }
+    return true;
+}
+
+bool check_attention_descriptors(kernels_stream *s, const char *op, const tensor *out, const tensor *lse,
+                                 const kernels_attention *a)
+{
+    big room = a->max_rows / a->n_sets;
+    room = a->n_sets == 1 && out && out->dim[0] < room ? out->dim[0] : room;
+    room = a->n_sets == 1 && lse && lse->dim[0] < room ? lse->dim[0] : room;
+    for (int i = 0; i < a->n_sets; i++) {
+        const kernels_descriptor *d = &a->descriptors[i];
+        WANT(s, d->n_rows >= 0 && d->n_rows <= room, "%s: %d query rows, q, out and lse have room for %lld", op,
+             d->n_rows, room);
+        WANT(s,
+             d->n_prefix >= 0 && d->n_keys >= 0 && (d->n_prefix == 0 || d->prefix.k) &&
+                 (!d->prefix.k || d->n_prefix <= d->prefix.capacity),
+             "%s: %d rows of the prefix, its page has room for %d, %d keys", op, d->n_prefix,
+             d->prefix.k ? d->prefix.capacity : 0, d->n_keys);
+        if (!check_own(s, op, d))
+            return false;
+    }
+    return true;
+}
+
+bool check_score_descriptor(kernels_stream *s, const kernels_attention *a, int64_t max_keys)
+{
+    const kernels_descriptor *d = a->descriptors;
+    WANT(s, d->n_score >= 0 && d->n_score <= max_keys && d->first_score_row >= 0,
+         "score: %d keys to score, at most %lld are wanted; from row %d on", d->n_score, (big)max_keys,
+         d->first_score_row);
+    return true;
+}
+
+bool check_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys)
 {
     if (!check_ready(s))
         return false;
-    int64_t n = counts->n_score, k = counts->k_leave;
-    WANT(s, n >= 0 && k >= 0 && k <= n && S->dim[0] >= n && (!kept || kept->dim[0] >= n - k),
-         "select: %lld of %lld leave, S has %lld, kept has room for %lld", (big)k, (big)n, (big)S->dim[0],
-         kept ? (big)kept->dim[0] : (big)(n - k));
-    return check_vector(s, "select", "S", S, S->dim[0]) && check_dtype(s, "select", "S", S, KERNELS_F32) &&
-           (!kept || (check_vector(s, "select", "kept", kept, kept->dim[0]) &&
-                      check_dtype(s, "select", "kept", kept, KERNELS_I32)));
+    WANT(s, d->n_score >= 0 && d->k_leave >= 0 && d->k_leave <= d->n_score && d->n_score <= max_keys,
+         "select: %d of %d leave, at most %lld are wanted", d->k_leave, d->n_score, (big)max_keys);
+    return true;
 }
 
 bool check_sample(kernels_stream *s, const tensor *logits, const tensor *seen, const kernels_sampling *p, double u)

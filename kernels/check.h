@@ -31,17 +31,20 @@ bool check_encoder_attention(kernels_stream *s, const tensor *y, const tensor *q
                              const int32_t *spans, int n_spans, const tensor *saliency);
 bool check_similarity(kernels_stream *s, const tensor *out, const tensor *a, const tensor *b);
 bool check_keep(kernels_stream *s, const tensor *kept, const tensor *score, int64_t k);
-bool check_rotate_append(kernels_stream *s, const tensor *q, int64_t max_rows, const kernels_page *page,
-                         kernels_dtype dtype, int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin,
-                         int n_tables, const tensor *key_table, int n_heads, int n_kv_heads, int head_dim);
-/* out: of attend or NULL; S: of score or NULL; lse: may be NULL for attend. */
-bool check_attention(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
+bool check_rotate_append(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                         const tensor *sin, const tensor *key_table);
+/* out: of attend or NULL; lse: may be NULL for attend. */
+bool check_attention(kernels_stream *s, const char *op, const tensor *out, const tensor *lse,
                      const kernels_attention *a);
-/* The same, and whether the counts fit: reads counts, and so serves host backends only. */
-bool check_attention_counts(kernels_stream *s, const char *op, const tensor *out, const tensor *S, const tensor *lse,
-                            const kernels_attention *a);
-/* Reads counts and so serves host backends only. kept may be NULL. */
-bool check_select(kernels_stream *s, const tensor *kept, const tensor *S, const kernels_counts *counts);
+/* lse, a and max_keys of score. */
+bool check_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys);
+
+/* Whether what descriptors say fits too, after the checks above. They read descriptors and so serve host backends only. */
+bool check_append_descriptors(kernels_stream *s, const kernels_attention *a, const tensor *qkv);
+bool check_attention_descriptors(kernels_stream *s, const char *op, const tensor *out, const tensor *lse,
+                                 const kernels_attention *a);
+bool check_score_descriptor(kernels_stream *s, const kernels_attention *a, int64_t max_keys);
+bool check_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys);
 bool check_sample(kernels_stream *s, const tensor *logits, const tensor *seen, const kernels_sampling *p, double u);
 
 #endif

@@ -44,6 +44,17 @@ tensor tensor_rows(const tensor *t, int64_t first, int64_t n)
     return rows;
 }
 
+kernels_attention kernels_attention_set(const kernels_attention *a, int i, tensor *q)
+{
+    kernels_attention one = *a;
+    *q = *a->q;
+    q->data = tensor_row(a->q, i * (a->max_rows / a->n_sets));
+    one.q = q;
+    one.descriptors += i;
+    one.n_sets = 1;
+    return one;
+}
+
 void kernels_stream_fail(kernels_stream *s, omnid_status status, const char *format, ...)
 {
     if (s->error.status != OMNID_OK)

@@ -8,8 +8,8 @@
  * later ops on that stream do nothing, and kernels_stream_status() tells. A host backend has run the op when it returns.
  *
  * A tensor is a view: dtype, shape, address in the backend's memory. Rows (the first dimension) may lie further apart than
- * they are long (stride); within a row everything is dense. Counts that change from question to question are read from
- * a kernels_counts in the backend's memory, so that a backend may record a path once and replay it. */
+ * they are long (stride); within a row everything is dense. Counts, pages and lists that change from question to question
+ * are read from a kernels_descriptor in the backend's memory, so that a backend may record a path once and replay it. */
 #ifndef OMNID_KERNELS_H
 #define OMNID_KERNELS_H
 
@@ -75,7 +75,7 @@ enum { KERNELS_N_CLASSES = 3 };
 
 /* KV rows of one segment, of the prefix or of a fork, in one layer. Rows never move. */
 typedef struct {
-    void *k, *v;        /* dtype [n_kv_heads][capacity][head_dim]; keys rotated to their stream positions */
+    void *k, *v; /* dtype [n_kv_heads][capacity][head_dim], 16-byte aligned; keys rotated to their stream positions */
     const uint8_t *cls; /* [capacity] KERNELS_CLASS_… of each row */
     int32_t capacity;   /* rows a head has room for */
 } kernels_page;
@@ -90,33 +90,40 @@ typedef struct {
 
 enum { KERNELS_OWN_PAGE = -1 };
 
-/* What varies from call to call; lies in the backend's memory beside the lists it counts. Fields an op does not name are
- * not read. */
+/* What varies from call to call, of one answer in one layer: counts, pages, and where the lists lie (in the backend's memory,
+ * as the descriptor itself). Fields an op does not name are not read. All zeros: no rows, no keys; ops then write nothing. */
 typedef struct {
-    int32_t n_rows;          /* query rows */
-    int32_t n_prefix;        /* rows of the prefix page, seen by every query row */
-    int32_t n_keys;          /* entries of the key list, seen by every query row (their page != KERNELS_OWN_PAGE) */
-    int32_t own_first;       /* query row i sees rows 0 .. own_first + i of its own page */
-    int32_t n_score;         /* score, select: entries of the key list of the layer (own page entries allowed) */
-    int32_t first_score_row; /* score: S averages the query rows from this one on */
-    int32_t k_leave;         /* select: how many leave */
-    int32_t tds;             /* select: 0 = lowest S leave; 1 = with the temporal diversity term */
-    int32_t c_last;          /* select: C, the highest segment that entered the decoder */
-    double lambda;           /* select: λ; double, so that 0.2 is the 0.2 of docs/semantics.md */
-} kernels_counts;
+    int32_t n_rows;    /* query rows; those behind them, up to what there is room for, are neither read nor written */
+    int32_t n_prefix;  /* rows of the prefix page, seen by every query row */
+    int32_t n_keys;    /* entries of keys, seen by every query row (their page != KERNELS_OWN_PAGE) */
+    int32_t own_first; /* query row i is row own_first + i of its own page, and sees rows 0 .. own_first + i of it */
+    int32_t n_score;   /* score, select: entries of scored (own page entries allowed) */
+    int32_t first_score_row;   /* score: S averages the query rows from this one on */
+    int32_t k_leave;           /* select: how many leave */
+    int32_t tds;               /* select: 0 = lowest S leave; 1 = with the temporal diversity term */
+    int32_t c_last;            /* select: C, the highest segment that entered the decoder */
+    double lambda;             /* select: λ; double, so that 0.2 is the 0.2 of docs/semantics.md */
+    kernels_page prefix;       /* of this layer; k NULL = none */
+    kernels_page own;          /* of this layer; k NULL = none, nothing of it is seen */
+    const kernels_page *pages; /* page table of this layer */
+    const kernels_key *keys;   /* [n_keys] of this layer, in stream order */
+    const kernels_key *scored; /* [n_score] whose S is wanted, and who of them leave */
+    float *S;                  /* [n_score] written by score, read by select */
+    kernels_key *keys_out;     /* select: [n_score - k_leave]; NULL = not wanted */
+    int32_t *kept;             /* select: [n_score - k_leave]; NULL = not wanted */
+} kernels_descriptor;
 
-/* Grouped-query attention of some rows of one layer over prefix page, listed keys and own page. */
+/* Grouped-query attention of one layer: queries over prefix page, listed keys and own page, of one answer or of several. The
+ * rows are cut into n_sets sets of max_rows / n_sets, each with its own descriptor: row r of a class belongs to set
+ * r / (max_rows / n_sets), and is that set's query row r % (max_rows / n_sets). */
 typedef struct {
-    const kernels_counts *counts;
+    const kernels_descriptor *descriptors; /* [n_sets] in the backend's memory */
+    int n_sets;                            /* 1 or more; divides max_rows */
     int n_heads, n_kv_heads, head_dim;
     int n_classes;       /* queries given: 1 = every class shares q[0] (δ = 0), 3 = one a class */
     const tensor *q;     /* dtype [n_classes * max_rows][n_heads * head_dim]: class c's rows start at c * max_rows */
     int64_t max_rows;    /* rows a class has room for in q */
-    kernels_dtype dtype; /* of k and v in every page */
-    const kernels_page *prefix; /* host memory, read during the call; NULL = none */
-    const kernels_page *pages;  /* page table of this layer, in the backend's memory */
-    const kernels_key *keys;    /* key list of this layer, in the backend's memory, in stream order */
-    const kernels_page *own;    /* host memory, read during the call; NULL = none */
+    kernels_dtype dtype; /* of q, and of k and v in every page */
 } kernels_attention;
 
 typedef enum { KERNELS_PLAIN_F32, KERNELS_PLAIN_BF16 } kernels_precision; /* activations and packed weights */
@@ -200,33 +207,43 @@ typedef struct kernels_ops {
     void (*keep)(kernels_stream *s, tensor *kept, const tensor *score, int64_t k);
 
     /* ---- decoder ---- */
-    /* qkv [m][(n_heads + 2 n_kv_heads) * head_dim] F32 -> rotated queries and the page's rows first .. first + m - 1.
-     * cos, sin: F32 [n_tables * m][head_dim / 2], table t's rows start at t * m, angles of the t-th key class in double,
-     * then rounded. q (dtype of the KV): [n_tables * max_rows][n_heads * head_dim] as kernels_attention has it. The key of
-     * row i is rotated with table key_table[i] (I32 [m]; NULL = table 0). v is copied. */
-    void (*rotate_append)(kernels_stream *s, tensor *q, int64_t max_rows, const kernels_page *page, kernels_dtype dtype,
-                          int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin, int n_tables,
-                          const tensor *key_table, int n_heads, int n_kv_heads, int head_dim);
+    /* qkv [m][(n_heads + 2 n_kv_heads) * head_dim] F32 -> rotated queries in a->q, and rows own_first + i of the own pages.
+     * m <= max_rows, of several sets m = max_rows. cos, sin: F32 [n_classes * m][head_dim / 2], table t's rows start at
+     * t * m, angles of the t-th key class in double, then rounded. The key of row r is rotated with table key_table[r]
+     * (I32 [m]; NULL = table 0). v is copied. */
+    void (*rotate_append)(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                          const tensor *sin, const tensor *key_table);
     /* out [max_rows][n_heads * head_dim] (F32 or BF16) = softmax(q kᵀ / sqrt(head_dim)) v over all keys a row sees.
      * lse F32 [max_rows][n_heads] or NULL: natural log of the sum of e^score. A row that sees no key gives zeros, -inf. */
     void (*attend)(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
-    /* S F32 [n_score]: mean over heads and over query rows first_score_row .. n_rows - 1 of e^(q·k_j / sqrt(head_dim) - lse)
-     * for the keys of list `scored` (own page entries allowed). Fixed order of summation; float32 or better inside. */
-    void (*score)(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a,
-                  const kernels_key *scored);
-    /* The survivors: keys_out [n_score - k_leave] in stream order, and kept I32 [n_score - k_leave], their places in the list
-     * before (either may be NULL). Who leaves: docs/semantics.md, section 5; c of entry i is keys_in[i].segment. */
-    void (*select)(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
-                   const kernels_counts *counts);
+    /* The descriptor's S: mean over heads and over query rows first_score_row .. n_rows - 1 of
+     * e^(q·k_j / sqrt(head_dim) - lse) for the keys of `scored`; zeros where there is no such row. One set. At most max_keys
+     * of them. Fixed order of summation; float32 or better inside. */
+    void (*score)(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys);
+    /* The survivors of `scored`: keys_out in stream order, and kept, their places in the list before. Who leaves:
+     * docs/semantics.md, section 5; c of entry i is scored[i].segment. n_score is at most max_keys. */
+    void (*select)(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys);
     /* Next token of one row of logits F32 [v]: repetition penalty over seen I32 [n_seen] (each id once), temperature,
      * top-p, then the uniform number u in [0, 1); out: host. Greedy ties: the lowest id. */
     void (*sample)(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                    double u);
 
-    /* ---- replay: NULL where the backend has none ---- */
-    void (*begin_capture)(kernels_stream *s, int64_t path);
-    void (*end_capture)(kernels_stream *s);
-    bool (*replay)(kernels_stream *s, int64_t path); /* false: not recorded yet */
+    /* ---- replay: all three NULL where the backend has none ---- */
+    /* A path is ops between begin_capture and end_capture, no upload, download or sample among them. `path` is a hash of all
+     * that its ops are given: addresses, shapes, numbers; what the addresses hold may change. A backend runs it plainly the
+     * first time, records it the second time, and from then on replays it:
+     *
+     *     if (!replay(s, path)) {
+     *         begin_capture(s, path);
+     *         ops…
+     *         if (!end_capture(s))
+     *             the same ops…
+     *     }
+     *
+     * end_capture: false = nothing has been done, and this path cannot be recorded; the ops are to be run once more. */
+    void (*begin_capture)(kernels_stream *s, uint64_t path);
+    bool (*end_capture)(kernels_stream *s);
+    bool (*replay)(kernels_stream *s, uint64_t path); /* false: not recorded yet */
 } kernels_ops;
 
 /* What every backend's stream starts with. */
@@ -241,6 +258,9 @@ void kernels_stream_fail(kernels_stream *s, omnid_status status, const char *for
     __attribute__((format(printf, 3, 4)));
 /* The first failure since the last call, and forgets it. Does not wait: a device may still find one in work under way. */
 omnid_status kernels_stream_status(kernels_stream *s, omnid_error *err);
+
+/* Set i of a as an attention of one set; its queries lie in *q, which max_rows says how far its classes are apart in. */
+kernels_attention kernels_attention_set(const kernels_attention *a, int i, tensor *q);
 
 /* Of the machine, for backends that use its memory: its total or its control group's limit, whichever is less. */
 void kernels_machine_memory(kernels_memory *out);

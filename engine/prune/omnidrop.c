@@ -4,7 +4,7 @@
 
 static omnid_status leave(const prune_call *c, omnid_error *err)
 {
-    c->stream->ops->select(c->stream, c->out, c->kept, c->S, c->in, c->counts);
+    c->stream->ops->select(c->stream, c->descriptor, c->max_keys);
     return kernels_stream_status(c->stream, err);
 }
 
@@ -12,4 +12,5 @@ const prune_policy prune_omnidrop = {.name = "omnidrop",
                                      .description = "layer by layer, what the question attends to least (OmniDrop)",
                                      .prunes = true,
                                      .uses_scores = true,
+                                     .on_device = true,
                                      .leave = leave};

@@ -10,18 +10,19 @@ typedef struct {
     kernels_stream *stream;
     int layer;
     uint64_t seed;
-    const kernels_key *in;        /* [n] tokens that entered the layer, in stream order */
-    const tensor *S;              /* F32 [n] of this layer; NULL when the policy does not use it */
-    const kernels_counts *counts; /* n_score, k_leave, tds, c_last, lambda: backend's memory */
-    int n, k;                     /* the same numbers on the host */
-    kernels_key *out;             /* [n - k] survivors, in stream order */
-    tensor *kept;                 /* I32 [n - k] their places in `in` */
+    const kernels_descriptor *descriptor; /* backend's memory: all that select reads; what follows is in it */
+    int64_t max_keys;                     /* of select */
+    const kernels_key *in;                /* [n] tokens that entered the layer, in stream order */
+    int n, k;
+    kernels_key *out; /* [n - k] survivors, in stream order */
+    int32_t *kept;    /* [n - k] their places in `in`; NULL = not wanted */
 } prune_call;
 
 typedef struct {
     const char *name, *description;
-    bool prunes;                                                  /* false: k_l = 0 everywhere */
-    bool uses_scores;                                             /* S of the layer is needed */
+    bool prunes;      /* false: k_l = 0 everywhere */
+    bool uses_scores; /* S of the layer is needed */
+    bool on_device;   /* leave enqueues work whose arguments depend on descriptor and max_keys alone: may be recorded */
     omnid_status (*leave)(const prune_call *c, omnid_error *err); /* NULL when it does not prune */
 } prune_policy;
 

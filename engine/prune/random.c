@@ -46,7 +46,8 @@ static omnid_status leave(const prune_call *c, omnid_error *err)
         qsort(draws, n, sizeof *draws, by_hash);
         survivors(draws, c->n, c->k, in, gone, out, kept);
         ops->upload(c->stream, c->out, out, left * sizeof *out);
-        ops->upload(c->stream, c->kept->data, kept, left * sizeof *kept);
+        if (c->kept)
+            ops->upload(c->stream, c->kept, kept, left * sizeof *kept);
         status = kernels_stream_status(c->stream, err);
     }
     free(draws);

@@ -69,7 +69,7 @@ static void attend_block(const attend_job *job, int split, int kv_head, const bl
         int n = block->n;
         if (block->causal)
             n = blocks_limits(block, limit, queries_width(&job->q, p), queries_column(&job->q, p), job->q.group, 0,
-                              a->counts->own_first, &all);
+                              a->descriptors->own_first, &all);
         if (n == 0)
             continue;
         if (keys.n == 0)
@@ -134,20 +134,15 @@ static void attend_write(const attend_job *job, int64_t item)
 /* Blocks of all keys; false: the stream has failed. */
 static bool attend_plan(kernels_stream *s, attend_job *job, const kernels_attention *a)
 {
-    const kernels_counts *counts = a->counts;
-    int64_t n_own = (int64_t)counts->own_first + counts->n_rows;
-    n_own = a->own && n_own > 0 ? n_own : 0;
-    if (n_own > (a->own ? a->own->capacity : 0) || counts->n_rows > a->max_rows) {
-        kernels_stream_fail(s, OMNID_SHAPE, "attend: %d rows of %lld, own page %lld of %d", counts->n_rows,
-                            (long long)a->max_rows, (long long)n_own, a->own ? a->own->capacity : 0);
+    const kernels_descriptor *d = a->descriptors;
+    int64_t n_own = (int64_t)d->own_first + d->n_rows;
+    n_own = d->own.k && n_own > 0 ? n_own : 0;
+    if (!blocks_open(s, &job->plan, a, d->n_prefix + d->n_keys + n_own))
         return false;
-    }
-    if (!blocks_open(s, &job->plan, a, counts->n_prefix + counts->n_keys + n_own))
-        return false;
-    if (counts->n_prefix > 0)
-        blocks_add_rows(&job->plan, a->prefix, counts->n_prefix, false);
-    blocks_add_keys(&job->plan, a->keys, counts->n_keys, 0);
-    blocks_add_rows(&job->plan, a->own, n_own, true);
+    if (d->n_prefix > 0)
+        blocks_add_rows(&job->plan, &d->prefix, d->n_prefix, false);
+    blocks_add_keys(&job->plan, d->keys, d->n_keys, 0);
+    blocks_add_rows(&job->plan, &d->own, n_own, true);
     blocks_finish(&job->plan);
     return true;
 }
@@ -191,14 +186,15 @@ static bool attend_memory(kernels_stream *s, attend_job *job, int n_threads)
     return job->packed && job->o && job->m && job->l && job->work;
 }
 
-void cpu_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
+/* One set; out and lse: its rows. */
+static void attend_set(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
 {
-    if (!cpu_begin(s) || !check_attention(s, "attend", out, NULL, lse, a) || a->counts->n_rows <= 0)
+    if (!cpu_begin(s) || a->descriptors->n_rows <= 0)
         return;
     attend_job job = {.a = a, .out = out, .lse = lse};
     job.scale = (float)(1.44269504088896340736 / sqrt(a->head_dim));
     job.q = queries_make(panel_for(a->dtype), a->q, a->n_heads, a->n_kv_heads, a->head_dim, a->max_rows, 0,
-                         a->counts->n_rows);
+                         a->descriptors->n_rows);
     if (!attend_plan(s, &job, a) || !attend_cut(s, &job))
         return;
     int64_t n_packs = (int64_t)a->n_classes * a->n_kv_heads * job.q.n_panels;
@@ -218,5 +214,18 @@ void cpu_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_atten
 #pragma omp for schedule(dynamic)
         for (int64_t i = 0; i < n_writes; i++)
             attend_write(&job, i);
+    }
+}
+
+void cpu_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
+{
+    if (!cpu_begin(s) || !check_attention(s, "attend", out, lse, a) ||
+        !check_attention_descriptors(s, "attend", out, lse, a))
+        return;
+    int64_t rows = a->max_rows / a->n_sets;
+    for (int i = 0; i < a->n_sets; i++) {
+        tensor q, set_out = tensor_rows(out, i * rows, rows), set_lse = lse ? tensor_rows(lse, i * rows, rows) : *out;
+        kernels_attention set = kernels_attention_set(a, i, &q);
+        attend_set(s, &set_out, lse ? &set_lse : NULL, &set);
     }
 }

@@ -92,8 +92,8 @@ void blocks_add_keys(blocks_plan *plan, const kernels_key *keys, int64_t n, int6
 {
     for (int32_t i = 0; i < n; i++) {
         bool own = keys[i].page == KERNELS_OWN_PAGE;
-        const kernels_page *page = own ? plan->a->own : &plan->a->pages[keys[i].page];
-        bool causal = own && keys[i].row > plan->a->counts->own_first + first_row;
+        const kernels_page *page = own ? &plan->a->descriptors->own : &plan->a->descriptors->pages[keys[i].page];
+        bool causal = own && keys[i].row > plan->a->descriptors->own_first + first_row;
         blocks_add(plan, blocks_builder(plan, page, keys[i].row, causal), (blocks_key){page, keys[i].row, i});
     }
     for (int i = 0; i < BLOCKS_BUILDERS; i++)

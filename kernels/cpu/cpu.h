@@ -57,7 +57,7 @@ void cpu_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_wei
 
 /* ---- attend.c, score.c, encoder_attention.c ---- */
 void cpu_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
-void cpu_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a, const kernels_key *scored);
+void cpu_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys);
 void cpu_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv, int n_heads, int head_dim,
                            const int32_t *spans, int n_spans, tensor *saliency);
 
@@ -76,11 +76,9 @@ void cpu_pool2(kernels_stream *s, tensor *y, const tensor *x);
 void cpu_rotate(kernels_stream *s, tensor *x, const tensor *cos, const tensor *sin, int n_heads, int head_dim);
 void cpu_similarity(kernels_stream *s, tensor *out, const tensor *a, const tensor *b);
 void cpu_keep(kernels_stream *s, tensor *kept, const tensor *score, int64_t k);
-void cpu_rotate_append(kernels_stream *s, tensor *q, int64_t max_rows, const kernels_page *page, kernels_dtype dtype,
-                       int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin, int n_tables,
-                       const tensor *key_table, int n_heads, int n_kv_heads, int head_dim);
-void cpu_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
-                const kernels_counts *counts);
+void cpu_rotate_append(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                       const tensor *sin, const tensor *key_table);
+void cpu_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys);
 void cpu_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                 double u);
 

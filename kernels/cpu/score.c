@@ -82,7 +82,7 @@ static void score_item(const score_job *job, int64_t item)
         int width = queries_width(&job->q, p);
         if (block->causal)
             blocks_limits(block, limit, width, queries_column(&job->q, p), job->q.group, job->q.first_row,
-                          job->a->counts->own_first, &all);
+                          job->a->descriptors->own_first, &all);
         if (all)
             job->q.ops->weigh(&from, &keys, job->a->head_dim, job->scale, sums, scratch);
         else
@@ -93,7 +93,7 @@ static void score_item(const score_job *job, int64_t item)
         for (int i = 0; i < lanes; i++)
             sum += (double)sums[j * lanes + i];
         int64_t place = block->keys ? block->keys[j].place : block->first.place + j;
-        job->sums[(int64_t)kv_head * job->a->counts->n_score + place] = sum;
+        job->sums[(int64_t)kv_head * job->a->descriptors->n_score + place] = sum;
     }
 }
 
@@ -105,32 +105,32 @@ static bool score_memory(kernels_stream *s, score_job *job, int n_threads)
         blocks_load_size(a->head_dim) + PANEL_KEYS * PANEL_VECTORS * PANEL_LANES + PANEL_KEYS * PANEL_LANES;
     job->packed = cpu_scratch(s, (size_t)(a->n_classes * a->n_kv_heads * job->q.depth) * columns * sizeof(float));
     job->norm = cpu_scratch(s, (size_t)a->n_kv_heads * columns * sizeof(float));
-    job->sums = cpu_scratch(s, (size_t)a->n_kv_heads * (size_t)a->counts->n_score * sizeof(double));
+    job->sums = cpu_scratch(s, (size_t)a->n_kv_heads * (size_t)a->descriptors->n_score * sizeof(double));
     job->work = cpu_scratch(s, (size_t)n_threads * job->work_size * sizeof(float));
     return job->packed && job->norm && job->sums && job->work;
 }
 
-void cpu_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a, const kernels_key *scored)
+void cpu_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys)
 {
-    if (!cpu_begin(s) || !check_attention(s, "score", NULL, S, lse, a))
+    if (!cpu_begin(s) || !check_score(s, lse, a, max_keys) || !check_attention_descriptors(s, "score", NULL, lse, a) ||
+        !check_score_descriptor(s, a, max_keys))
         return;
-    const kernels_counts *counts = a->counts;
-    int64_t n_rows = (int64_t)counts->n_rows - counts->first_score_row;
-    if (n_rows <= 0)
-        for (int64_t j = 0; j < counts->n_score; j++)
-            ((float *)S->data)[j] = 0;
-    if (n_rows <= 0 || counts->n_score <= 0)
+    const kernels_descriptor *d = a->descriptors;
+    int64_t n_rows = (int64_t)d->n_rows - d->first_score_row;
+    for (int64_t j = 0; n_rows <= 0 && j < d->n_score; j++)
+        d->S[j] = 0;
+    if (n_rows <= 0 || d->n_score <= 0)
         return;
     score_job job = {.a = a, .scale = (float)(1.44269504088896340736 / sqrt(a->head_dim))};
     job.q = queries_make(panel_for(a->dtype), a->q, a->n_heads, a->n_kv_heads, a->head_dim, a->max_rows,
-                         counts->first_score_row, n_rows);
-    if (!blocks_open(s, &job.plan, a, counts->n_score))
+                         d->first_score_row, n_rows);
+    if (!blocks_open(s, &job.plan, a, d->n_score))
         return;
-    blocks_add_keys(&job.plan, scored, counts->n_score, counts->first_score_row);
+    blocks_add_keys(&job.plan, d->scored, d->n_score, d->first_score_row);
     blocks_finish(&job.plan);
     int64_t n_packs = (int64_t)a->n_classes * a->n_kv_heads * job.q.n_panels;
     int64_t n_items = (int64_t)a->n_kv_heads * job.plan.n;
-    int n_threads = cpu_threads(s, counts->n_score * job.q.n_columns * a->head_dim / 32);
+    int n_threads = cpu_threads(s, d->n_score * job.q.n_columns * a->head_dim / 32);
     if (!score_memory(s, &job, n_threads))
         return;
 #pragma omp parallel num_threads(n_threads) if (n_threads > 1)
@@ -142,11 +142,11 @@ void cpu_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_at
         for (int64_t i = 0; i < n_items; i++)
             score_item(&job, i);
 #pragma omp for
-        for (int64_t j = 0; j < counts->n_score; j++) {
+        for (int64_t j = 0; j < d->n_score; j++) {
             double sum = 0;
             for (int h = 0; h < a->n_kv_heads; h++)
-                sum += job.sums[(int64_t)h * counts->n_score + j];
-            ((float *)S->data)[j] = (float)(sum / ((double)n_rows * a->n_heads));
+                sum += job.sums[(int64_t)h * d->n_score + j];
+            d->S[j] = (float)(sum / ((double)n_rows * a->n_heads));
         }
     }
 }

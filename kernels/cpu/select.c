@@ -7,9 +7,7 @@
 
 /* Token i leaves when by_score(i) <= last_candidate and by_sum(i) <= last_leaver. */
 typedef struct {
-    const float *S;
-    const kernels_key *keys;
-    const kernels_counts *counts;
+    const kernels_descriptor *d;
     bool diverse;  /* the temporal term counts */
     int32_t c_max; /* segment of the first token with the highest S */
     uint64_t last_candidate, last_leaver;
@@ -17,31 +15,31 @@ typedef struct {
 
 static uint64_t select_by_score(const selection *x, int64_t i)
 {
-    return (uint64_t)number_order(x->S[i]) << 32 | (uint64_t)i;
+    return (uint64_t)number_order(x->d->S[i]) << 32 | (uint64_t)i;
 }
 
 static uint64_t select_by_sum(const selection *x, int64_t i)
 {
     if (!x->diverse)
         return select_by_score(x, i);
-    double distance = fabs((double)x->c_max - x->keys[i].segment);
-    float term = (float)(x->counts->lambda * distance / x->counts->c_last);
-    return (uint64_t)number_order(x->S[i] + term) << 32 | (uint64_t)i;
+    double distance = fabs((double)x->c_max - x->d->scored[i].segment);
+    float term = (float)(x->d->lambda * distance / x->d->c_last);
+    return (uint64_t)number_order(x->d->S[i] + term) << 32 | (uint64_t)i;
 }
 
 static int32_t select_segment_of_highest(const selection *x, int64_t n)
 {
     int64_t best = 0;
     for (int64_t i = 1; i < n; i++)
-        if (number_order(x->S[i]) > number_order(x->S[best]))
+        if (number_order(x->d->S[i]) > number_order(x->d->S[best]))
             best = i;
-    return x->keys[best].segment;
+    return x->d->scored[best].segment;
 }
 
 /* Fills the two limits; scratch: [n]; k > 0. */
 static void select_limits(selection *x, uint64_t *scratch)
 {
-    int64_t n = x->counts->n_score, k = x->counts->k_leave, n_candidates = 0;
+    int64_t n = x->d->n_score, k = x->d->k_leave, n_candidates = 0;
     for (int64_t i = 0; i < n; i++)
         scratch[i] = select_by_score(x, i);
     x->last_candidate = cpu_kth_smallest(scratch, n, x->diverse && 2 * k < n ? 2 * k : x->diverse ? n : k);
@@ -55,13 +53,12 @@ static void select_limits(selection *x, uint64_t *scratch)
     x->last_leaver = cpu_kth_smallest(scratch, n_candidates, k);
 }
 
-void cpu_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
-                const kernels_counts *counts)
+void cpu_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys)
 {
-    if (!cpu_begin(s) || !check_select(s, kept, S, counts))
+    if (!cpu_begin(s) || !check_select(s, d, max_keys))
         return;
-    int64_t n = counts->n_score, k = counts->k_leave, to = 0;
-    selection x = {.S = S->data, .keys = keys_in, .counts = counts, .diverse = counts->tds && counts->c_last != 0};
+    int64_t n = d->n_score, k = d->k_leave, to = 0;
+    selection x = {.d = d, .diverse = d->tds && d->c_last != 0};
     uint64_t *scratch = cpu_scratch(s, (size_t)n * sizeof *scratch);
     if (!scratch)
         return;
@@ -70,10 +67,10 @@ void cpu_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const te
     for (int64_t i = 0; i < n; i++) {
         if (k > 0 && select_by_score(&x, i) <= x.last_candidate && select_by_sum(&x, i) <= x.last_leaver)
             continue;
-        if (keys_out)
-            keys_out[to] = keys_in[i];
-        if (kept)
-            ((int32_t *)kept->data)[to] = (int32_t)i;
+        if (d->keys_out)
+            d->keys_out[to] = d->scored[i];
+        if (d->kept)
+            d->kept[to] = (int32_t)i;
         to++;
     }
 }

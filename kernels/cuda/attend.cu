@@ -48,7 +48,7 @@ template <typename T> static __device__ void add_values(const cuda_attention &a,
     }
 }
 
-/* Block (row, head): one warp. */
+/* Block (row of all sets, head): one warp. */
 template <typename T>
 static __global__ void attend_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to)
 {
@@ -56,15 +56,16 @@ static __global__ void attend_kernel(const __grid_constant__ cuda_attention a, c
     piece<T> w = {shared.take<float>(a.n_classes * a.head_dim), shared.take<float>(PIECE),
                   shared.take<float>(a.head_dim), shared.take<const T *>(PIECE)};
     cuda_extent e;
-    int row = blockIdx.x, head = blockIdx.y, kv_head = head / a.group;
-    if (!cuda_attention_extent(a, &e) || row >= e.n_rows)
+    int row = blockIdx.x % (int)a.room, head = blockIdx.y, kv_head = head / a.group;
+    if (!cuda_attention_extent(a, blockIdx.x / (int)a.room, &e) || row >= e.n_rows)
         return;
+    int64_t at = e.first_row + row;
     for (int d = threadIdx.x; d < a.head_dim; d += CUDA_WARP) {
         for (int c = 0; c < a.n_classes; c++)
-            w.q[c * a.head_dim + d] = a.scale * cuda_load(cuda_query_of<T>(a, c, row, head) + d);
+            w.q[c * a.head_dim + d] = a.scale * cuda_load(cuda_query_of<T>(a, c, at, head) + d);
         w.value[d] = 0;
     }
-    int64_t n_own = a.own.k && e.own_first + row + 1 > 0 ? e.own_first + row + 1 : 0;
+    int64_t n_own = e.d->own.k && e.own_first + row + 1 > 0 ? e.own_first + row + 1 : 0;
     int64_t n = (int64_t)e.n_prefix + e.n_keys + n_own;
     float highest = -INFINITY, sum = 0;
     for (int64_t first = 0; first < n; first += PIECE) {
@@ -87,14 +88,14 @@ static __global__ void attend_kernel(const __grid_constant__ cuda_attention a, c
     }
     sum = cuda_warp_sum(sum);
     for (int d = threadIdx.x; d < a.head_dim; d += CUDA_WARP)
-        cuda_attended_store(to, row, (int64_t)head * a.head_dim + d, n > 0 ? w.value[d] / sum : 0.0f);
+        cuda_attended_store(to, at, (int64_t)head * a.head_dim + d, n > 0 ? w.value[d] / sum : 0.0f);
     if (to.lse && threadIdx.x == 0)
-        to.lse[row * to.lse_stride + head] = n > 0 ? highest + logf(sum) : -INFINITY;
+        to.lse[at * to.lse_stride + head] = n > 0 ? highest + logf(sum) : -INFINITY;
 }
 
 void cuda_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *attention)
 {
-    if (!cuda_begin(s) || !check_attention(s, "attend", out, NULL, lse, attention))
+    if (!cuda_begin(s) || !check_attention(s, "attend", out, lse, attention))
         return;
     cuda_attention a = cuda_attention_of(s, attention);
     cuda_attended to = {out->data, out->stride, NULL, 0, out->dtype == KERNELS_BF16};
@@ -115,7 +116,7 @@ void cuda_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_atte
         size_t shared = cuda_shared<float>(a.n_classes * a.head_dim) + cuda_shared<float>(PIECE) +
                         cuda_shared<float>(a.head_dim) + cuda_shared<const T *>(PIECE);
         if (cuda_allow_shared(s, "attend", attend_kernel<T>, shared))
-            cuda_launch(s, "attend", attend_kernel<T>, dim3((unsigned)a.room, (unsigned)a.n_heads), CUDA_WARP, shared,
-                        a, to);
+            cuda_launch(s, "attend", attend_kernel<T>, dim3((unsigned)(a.n_sets * a.room), (unsigned)a.n_heads),
+                        CUDA_WARP, shared, a, to);
     });
 }

@@ -13,14 +13,15 @@ enum { MAX_SPLITS = 32 };
 
 /* What a split leaves for a flat row: its sum of values, not divided, and in [2]: highest score * log2 e, Σ 2^(… - highest). */
 struct splits {
-    float *value; /* [n_splits][n_kv_heads][room * group][head_dim] */
-    float *norm;  /* [n_splits][n_kv_heads][room * group][2] */
+    float *value; /* [n_splits][n_kv_heads][n_sets * room * group][head_dim] */
+    float *norm;  /* [n_splits][n_kv_heads][n_sets * room * group][2] */
     int64_t n;
 };
 
-static __device__ __forceinline__ int64_t split_row(const cuda_attention &a, int split, int kv_head, int flat)
+static __device__ __forceinline__ int64_t split_row(const cuda_attention &a, const cuda_extent &e, int split,
+                                                    int kv_head, int flat)
 {
-    return ((int64_t)split * a.n_kv_heads + kv_head) * (a.room * a.group) + flat;
+    return ((int64_t)split * a.n_kv_heads + kv_head) * (a.n_sets * a.room * a.group) + e.first_row * a.group + flat;
 }
 
 /* Where the keys of tile `tile` lie; past `end` there are none. */
@@ -44,12 +45,13 @@ static __device__ __forceinline__ void place_keys(key_place *places, const cuda_
 
 /* One row's result, or its share of one. */
 template <int HD>
-static __device__ __forceinline__ void store_row(const running<HD> &r, const cuda_attention &a, const cuda_attended &to,
-                                                 const splits &parts, int flat, int kv_head, int h)
+static __device__ __forceinline__ void store_row(const running<HD> &r, const cuda_attention &a, const cuda_extent &e,
+                                                 const cuda_attended &to, const splits &parts, int flat, int kv_head,
+                                                 int h)
 {
     const int t = threadIdx.x % 4;
-    int64_t row = flat / a.group, head = kv_head * a.group + flat % a.group;
-    int64_t at = split_row(a, blockIdx.z, kv_head, flat);
+    int64_t row = e.first_row + flat / a.group, head = kv_head * a.group + flat % a.group;
+    int64_t at = split_row(a, e, blockIdx.z, kv_head, flat);
     float factor = parts.n > 1 ? 1.0f : r.sum[h] > 0 ? 1.0f / r.sum[h] : 0.0f;
 #pragma unroll
     for (int n = 0; n < HD / 8; n++)
@@ -73,12 +75,13 @@ static __device__ __forceinline__ void store_row(const running<HD> &r, const cud
     }
 }
 
-/* Block (tile of flat rows, key head, split). */
+/* Block (tile of flat rows, set by set; key head; split). */
 template <int HD, int KEYS>
 static __global__ void __launch_bounds__(THREADS)
     attend_tiles_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to, const splits parts)
 {
-    const int first = blockIdx.x * ROWS, kv_head = blockIdx.y, split = blockIdx.z;
+    const int n_blocks = gridDim.x / a.n_sets, set = blockIdx.x / n_blocks, first = blockIdx.x % n_blocks * ROWS;
+    const int kv_head = blockIdx.y, split = blockIdx.z;
     cuda_carve shared;
     tile_memory<HD, KEYS> m;
     m.q = shared.take<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH);
@@ -86,11 +89,11 @@ static __global__ void __launch_bounds__(THREADS)
     m.v = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
     m.places = shared.take<key_place>(RING * KEYS);
     cuda_extent e;
-    if (!cuda_attention_extent(a, &e) || first >= e.n_rows * a.group)
+    if (!cuda_attention_extent(a, set, &e) || first >= e.n_rows * a.group)
         return;
     const int lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP, last = first + ROWS - 1;
     for (int c = 0; c < a.n_classes; c++)
-        load_queries<HD>(m.q + c * ROWS * row_of<HD>::PITCH, a, c, first, e.n_rows * a.group, kv_head);
+        load_queries<HD>(m.q + c * ROWS * row_of<HD>::PITCH, a, e, c, first, kv_head);
     /* Own rows past those that this tile's last row sees are not worth a look. */
     int last_row = last / a.group < e.n_rows ? last / a.group : e.n_rows - 1;
     int64_t n_own = e.n_own == 0 || e.own_first + last_row + 1 < 0 ? 0 : e.own_first + last_row + 1;
@@ -113,24 +116,24 @@ static __global__ void __launch_bounds__(THREADS)
     for (int h = 0; h < 2; h++) {
         r.sum[h] = quad_sum(r.sum[h]);
         if (flat[h] < e.n_rows * a.group)
-            store_row<HD>(r, a, to, parts, flat[h], kv_head, h);
+            store_row<HD>(r, a, e, to, parts, flat[h], kv_head, h);
     }
 }
 
-/* Block (flat row, key head), one warp: the splits' shares in order. */
+/* Block (flat row, set by set; key head), one warp: the splits' shares in order. */
 template <int HD>
 static __global__ void attend_merge_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to,
                                            const splits parts)
 {
-    const int flat = blockIdx.x, kv_head = blockIdx.y;
+    const int rows = (int)a.room * a.group, set = blockIdx.x / rows, flat = blockIdx.x % rows, kv_head = blockIdx.y;
     cuda_extent e;
-    if (!cuda_attention_extent(a, &e) || flat >= e.n_rows * a.group)
+    if (!cuda_attention_extent(a, set, &e) || flat >= e.n_rows * a.group)
         return;
     float highest = -INFINITY, sum = 0, value[HD / CUDA_WARP] = {};
     for (int i = 0; i < parts.n; i++)
-        highest = fmaxf(highest, parts.norm[2 * split_row(a, i, kv_head, flat)]);
+        highest = fmaxf(highest, parts.norm[2 * split_row(a, e, i, kv_head, flat)]);
     for (int i = 0; i < parts.n; i++) {
-        int64_t at = split_row(a, i, kv_head, flat);
+        int64_t at = split_row(a, e, i, kv_head, flat);
         float here = parts.norm[2 * at];
         if (here == -INFINITY)
             continue;
@@ -139,7 +142,7 @@ static __global__ void attend_merge_kernel(const __grid_constant__ cuda_attentio
         for (int j = 0; j < HD / CUDA_WARP; j++)
             value[j] += factor * parts.value[at * HD + j * CUDA_WARP + threadIdx.x];
     }
-    int64_t row = flat / a.group, head = kv_head * a.group + flat % a.group;
+    int64_t row = e.first_row + flat / a.group, head = kv_head * a.group + flat % a.group;
     for (int j = 0; j < HD / CUDA_WARP; j++)
         cuda_attended_store(to, row, head * HD + j * CUDA_WARP + threadIdx.x, sum > 0 ? value[j] / sum : 0.0f);
     if (to.lse && threadIdx.x == 0)
@@ -152,16 +155,16 @@ static void attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_
     size_t shared = cuda_shared<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH) +
                     2 * cuda_shared<bf16>(2 * KEYS * row_of<HD>::PITCH) + cuda_shared<key_place>(RING * KEYS);
     int64_t rows = a.room * a.group;
-    dim3 grid(cuda_blocks(rows, ROWS), (unsigned)a.n_kv_heads, (unsigned)parts.n);
+    dim3 grid((unsigned)a.n_sets * cuda_blocks(rows, ROWS), (unsigned)a.n_kv_heads, (unsigned)parts.n);
     if (!cuda_allow_shared(s, "attend", attend_tiles_kernel<HD, KEYS>, shared))
         return;
     cuda_launch(s, "attend", attend_tiles_kernel<HD, KEYS>, grid, THREADS, shared, a, to, parts);
     if (parts.n > 1)
-        cuda_launch(s, "attend", attend_merge_kernel<HD>, dim3((unsigned)rows, (unsigned)a.n_kv_heads), CUDA_WARP, 0, a,
-                    to, parts);
+        cuda_launch(s, "attend", attend_merge_kernel<HD>, dim3((unsigned)(a.n_sets * rows), (unsigned)a.n_kv_heads),
+                    CUDA_WARP, 0, a, to, parts);
 }
 
-/* Two blocks a processor, when the rows alone do not make so many. */
+/* Two blocks a processor, when the rows of a set alone do not make so many: other sets do not change a set's sums. */
 static int split_number(kernels_stream *s, const cuda_attention &a)
 {
     int64_t blocks = (int64_t)cuda_blocks(a.room * a.group, ROWS) * a.n_kv_heads;
@@ -173,7 +176,7 @@ void cuda_attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_at
 {
     splits parts = {NULL, NULL, split_number(s, a)};
     if (parts.n > 1) {
-        int64_t rows = (int64_t)parts.n * a.n_kv_heads * a.room * a.group;
+        int64_t rows = (int64_t)parts.n * a.n_kv_heads * a.n_sets * a.room * a.group;
         parts.value = static_cast<float *>(cuda_scratch_take(s, (size_t)(rows * (a.head_dim + 2)) * sizeof(float)));
         if (!parts.value)
             return;

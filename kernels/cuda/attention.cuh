@@ -2,7 +2,7 @@
  *
  * The keys of an attention are numbered 0 .. n_prefix + n_keys + n_own - 1: the prefix's rows, the listed ones, the own
  * page's. A query row and one of the n_heads / n_kv_heads heads that share a key head are one flat row: row * group + head in
- * group; n_rows * group of them meet the same keys. */
+ * group; n_rows * group of them, of one set, meet the same keys. */
 #ifndef OMNID_CUDA_ATTENTION_CUH
 #define OMNID_CUDA_ATTENTION_CUH
 
@@ -10,15 +10,14 @@
 
 /* Passed by value. */
 struct cuda_attention {
-    const kernels_counts *counts;
-    const void *q; /* [n_classes * max_rows], rows q_stride elements apart */
+    const kernels_descriptor *descriptors; /* [n_sets] */
+    const void *q;                         /* [n_classes * max_rows], rows q_stride elements apart */
     int64_t q_stride, max_rows;
-    int64_t room;             /* rows that q and the results have room for; n_rows is at most that */
-    kernels_page prefix, own; /* k NULL = none */
-    const kernels_page *pages;
-    const kernels_key *keys;
-    int n_heads, n_kv_heads, head_dim, n_classes, group;
+    int64_t
+        room; /* rows of one set that q and the results have room for; n_rows is at most that. Sets begin so far apart */
+    int n_sets, n_heads, n_kv_heads, head_dim, n_classes, group;
     float scale; /* 1 / sqrt(head_dim) */
+    int unused;
     cuda_faults *faults;
 };
 
@@ -34,16 +33,12 @@ struct cuda_attended {
 static inline cuda_attention cuda_attention_of(kernels_stream *s, const kernels_attention *a)
 {
     cuda_attention view = {};
-    view.counts = a->counts;
+    view.descriptors = a->descriptors;
     view.q = a->q->data;
     view.q_stride = a->q->stride;
-    view.max_rows = view.room = a->max_rows;
-    if (a->prefix)
-        view.prefix = *a->prefix;
-    if (a->own)
-        view.own = *a->own;
-    view.pages = a->pages;
-    view.keys = a->keys;
+    view.max_rows = a->max_rows;
+    view.room = a->max_rows / a->n_sets;
+    view.n_sets = a->n_sets;
     view.n_heads = a->n_heads;
     view.n_kv_heads = a->n_kv_heads;
     view.head_dim = a->head_dim;
@@ -61,22 +56,26 @@ static inline bool cuda_attention_in_tiles(const kernels_attention *a)
            (uintptr_t)a->q->data % 16 == 0 && a->q->stride % 8 == 0;
 }
 
-/* How many keys there are in each of the three parts. */
+/* One set: its descriptor, its first row in q and the results, how many keys there are in each of the three parts. */
 struct cuda_extent {
+    const kernels_descriptor *d;
+    int64_t first_row;
     int n_rows, n_prefix, n_keys, n_own, own_first;
 };
 
 /* Reads the counts; false, after leaving a fault, when they do not fit the room there is. */
-static __device__ __forceinline__ bool cuda_attention_extent(const cuda_attention &a, cuda_extent *e)
+static __device__ __forceinline__ bool cuda_attention_extent(const cuda_attention &a, int set, cuda_extent *e)
 {
-    const kernels_counts *c = a.counts;
+    const kernels_descriptor *c = a.descriptors + set;
+    e->d = c;
+    e->first_row = set * a.room;
     e->n_rows = c->n_rows;
     e->n_prefix = c->n_prefix;
     e->n_keys = c->n_keys;
     e->own_first = c->own_first;
-    e->n_own = a.own.k && c->own_first + c->n_rows > 0 ? c->own_first + c->n_rows : 0;
+    e->n_own = c->own.k && c->own_first + c->n_rows > 0 ? c->own_first + c->n_rows : 0;
     int fault = -1, value = 0;
-    if (e->n_own > a.own.capacity) {
+    if (e->n_own > 0 && e->n_own > c->own.capacity) {
         fault = 3;
         value = e->n_own;
     }
@@ -84,7 +83,7 @@ static __device__ __forceinline__ bool cuda_attention_extent(const cuda_attentio
         fault = 2;
         value = e->n_keys;
     }
-    if (e->n_prefix < 0 || e->n_prefix > (a.prefix.k ? a.prefix.capacity : 0)) {
+    if (e->n_prefix < 0 || e->n_prefix > (c->prefix.k ? c->prefix.capacity : 0)) {
         fault = 1;
         value = e->n_prefix;
     }
@@ -101,7 +100,7 @@ static __device__ __forceinline__ bool cuda_attention_extent(const cuda_attentio
 enum { CUDA_SEEN_BY_ALL = -0x7fffffff - 1, CUDA_SEEN_BY_NONE = 0x7fffffff };
 
 struct cuda_key {
-    const kernels_page *page; /* on the device, or of the arguments */
+    const kernels_page *page;
     int64_t row;
     int own; /* row of the own page, or CUDA_SEEN_BY_ALL */
     int cls;
@@ -118,20 +117,21 @@ static __device__ __forceinline__ cuda_key cuda_key_in(const cuda_attention &a, 
 static __device__ __forceinline__ cuda_key cuda_attention_key(const cuda_attention &a, const cuda_extent &e, int64_t j)
 {
     if (j < e.n_prefix)
-        return cuda_key_in(a, &a.prefix, j, CUDA_SEEN_BY_ALL);
+        return cuda_key_in(a, &e.d->prefix, j, CUDA_SEEN_BY_ALL);
     j -= e.n_prefix;
     if (j < e.n_keys)
-        return cuda_key_in(a, &a.pages[a.keys[j].page], a.keys[j].row, CUDA_SEEN_BY_ALL);
+        return cuda_key_in(a, &e.d->pages[e.d->keys[j].page], e.d->keys[j].row, CUDA_SEEN_BY_ALL);
     j -= e.n_keys;
-    return cuda_key_in(a, &a.own, j, (int)j);
+    return cuda_key_in(a, &e.d->own, j, (int)j);
 }
 
 /* An entry of a list in which rows of the own page may stand too. */
-static __device__ __forceinline__ cuda_key cuda_scored_key(const cuda_attention &a, const kernels_key &entry)
+static __device__ __forceinline__ cuda_key cuda_scored_key(const cuda_attention &a, const cuda_extent &e,
+                                                           const kernels_key &entry)
 {
     if (entry.page == KERNELS_OWN_PAGE)
-        return cuda_key_in(a, &a.own, entry.row, entry.row);
-    return cuda_key_in(a, &a.pages[entry.page], entry.row, CUDA_SEEN_BY_ALL);
+        return cuda_key_in(a, &e.d->own, entry.row, entry.row);
+    return cuda_key_in(a, &e.d->pages[entry.page], entry.row, CUDA_SEEN_BY_ALL);
 }
 
 /* The head_dim numbers of a key or of its value, for one key head. */
@@ -142,7 +142,7 @@ static __device__ __forceinline__ const T *cuda_row_of(const cuda_attention &a, 
     return static_cast<const T *>(rows) + ((int64_t)kv_head * capacity + row) * a.head_dim;
 }
 
-/* Query of a row and head that keys of a class meet. */
+/* Query of a row (of all sets) and head that keys of a class meet. */
 template <typename T>
 static __device__ __forceinline__ const T *cuda_query_of(const cuda_attention &a, int cls, int64_t row, int head)
 {
@@ -160,8 +160,8 @@ static __device__ __forceinline__ void cuda_attended_store(const cuda_attended &
 
 /* ---- attend_tiles.cu, score_tiles.cu: bf16 by matrix fragments; what cuda_attention_in_tiles says true of ---- */
 void cuda_attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_attended &to);
-/* sums [n_kv_heads][n]: Σ over rows and heads that share the key head. */
-void cuda_score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride,
-                      const kernels_key *scored, float *sums, int64_t n);
+/* sums [n_kv_heads][n]: Σ over rows and heads that share the key head. One set. */
+void cuda_score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride, float *sums,
+                      int64_t n);
 
 #endif

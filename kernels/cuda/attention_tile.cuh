@@ -20,17 +20,18 @@ struct key_place {
     int own, cls;
 };
 
-/* Copies ROWS flat rows of one class's queries, from flat row `first` on, zeros past the last. The whole block. */
+/* Copies ROWS flat rows of one class's queries, from flat row `first` of the set on, zeros past the last. The whole block. */
 template <int HD>
-static __device__ __forceinline__ void load_queries(bf16 *to, const cuda_attention &a, int cls, int first, int end,
-                                                    int kv_head)
+static __device__ __forceinline__ void load_queries(bf16 *to, const cuda_attention &a, const cuda_extent &e, int cls,
+                                                    int first, int kv_head)
 {
+    const int end = e.n_rows * a.group;
     for (int i = threadIdx.x; i < ROWS * row_of<HD>::PIECES; i += THREADS) {
         int at = i / row_of<HD>::PIECES, piece = i % row_of<HD>::PIECES, flat = first + at;
         bool there = flat < end;
         int row = there ? flat / a.group : 0, head = kv_head * a.group + (there ? flat % a.group : 0);
-        cuda_copy_async(to + at * row_of<HD>::PITCH + 8 * piece, cuda_query_of<bf16>(a, cls, row, head) + 8 * piece,
-                        there);
+        cuda_copy_async(to + at * row_of<HD>::PITCH + 8 * piece,
+                        cuda_query_of<bf16>(a, cls, e.first_row + row, head) + 8 * piece, there);
     }
 }
 

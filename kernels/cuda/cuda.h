@@ -61,6 +61,7 @@ typedef enum {
     CUDA_FAULT_LOGITS,     /* none of value logits is a number above -infinity */
     CUDA_FAULT_ATTENTION,  /* counts: which of them, its value (cuda_fault_count) */
     CUDA_FAULT_SELECT,     /* value of index tokens leave */
+    CUDA_FAULT_OWN_PAGE,   /* row index does not fit a page of value rows */
     CUDA_N_FAULTS
 } cuda_fault;
 
@@ -196,13 +197,11 @@ void cuda_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv, int
                             const int32_t *spans, int n_spans, tensor *saliency);
 void cuda_similarity(kernels_stream *s, tensor *out, const tensor *a, const tensor *b);
 void cuda_keep(kernels_stream *s, tensor *kept, const tensor *score, int64_t k);
-void cuda_rotate_append(kernels_stream *s, tensor *q, int64_t max_rows, const kernels_page *page, kernels_dtype dtype,
-                        int64_t first, const tensor *qkv, const tensor *cos, const tensor *sin, int n_tables,
-                        const tensor *key_table, int n_heads, int n_kv_heads, int head_dim);
+void cuda_rotate_append(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                        const tensor *sin, const tensor *key_table);
 void cuda_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
-void cuda_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a, const kernels_key *scored);
-void cuda_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
-                 const kernels_counts *counts);
+void cuda_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys);
+void cuda_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys);
 void cuda_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                  double u);
 /* sample_host.c: the same by the reference, from host copies. */

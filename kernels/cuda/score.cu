@@ -31,22 +31,21 @@ static __device__ double score_key(const cuda_attention &a, const cuda_extent &e
 /* Block (THREADS keys, key head). sums [n_kv_heads][n]. */
 template <typename T>
 static __global__ void score_kernel(const __grid_constant__ cuda_attention a, const float *lse, int64_t lse_stride,
-                                    const kernels_key *scored, float *sums, int64_t n)
+                                    float *sums, int64_t n)
 {
     cuda_extent e;
     int64_t j = (int64_t)blockIdx.x * THREADS + threadIdx.x;
-    if (!cuda_attention_extent(a, &e) || j >= a.counts->n_score || j >= n)
+    if (!cuda_attention_extent(a, 0, &e) || j >= e.d->n_score || j >= n)
         return;
-    int first = a.counts->first_score_row;
-    sums[blockIdx.y * n + j] =
-        (float)score_key<T>(a, e, lse, lse_stride, cuda_scored_key(a, scored[j]), blockIdx.y, first < 0 ? 0 : first);
+    int first = e.d->first_score_row;
+    sums[blockIdx.y * n + j] = (float)score_key<T>(a, e, lse, lse_stride, cuda_scored_key(a, e, e.d->scored[j]),
+                                                   blockIdx.y, first < 0 ? 0 : first);
 }
 
 /* S [n_score] = Σ over key heads of sums / (rows · heads); zeros where no row is averaged. */
-static __global__ void score_mean_kernel(float *S, const __grid_constant__ cuda_attention a, const float *sums,
-                                         int64_t n)
+static __global__ void score_mean_kernel(const __grid_constant__ cuda_attention a, const float *sums, int64_t n)
 {
-    const kernels_counts *c = a.counts;
+    const kernels_descriptor *c = a.descriptors;
     int64_t j = (int64_t)blockIdx.x * THREADS + threadIdx.x;
     if (c->n_score < 0 || c->n_score > n || c->first_score_row < 0) {
         cuda_fault_at(a.faults, CUDA_FAULT_ATTENTION, c->first_score_row < 0 ? 5 : 4,
@@ -59,28 +58,26 @@ static __global__ void score_mean_kernel(float *S, const __grid_constant__ cuda_
     for (int g = 0; g < a.n_kv_heads; g++)
         sum += sums[g * n + j];
     int64_t rows = (int64_t)c->n_rows - c->first_score_row;
-    S[j] = rows > 0 ? (float)(sum / ((double)rows * a.n_heads)) : 0.0f;
+    c->S[j] = rows > 0 ? (float)(sum / ((double)rows * a.n_heads)) : 0.0f;
 }
 
-void cuda_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *attention,
-                const kernels_key *scored)
+void cuda_score(kernels_stream *s, const tensor *lse, const kernels_attention *attention, int64_t max_keys)
 {
-    if (!cuda_begin(s) || !check_attention(s, "score", NULL, S, lse, attention) || cuda_nothing(S))
+    if (!cuda_begin(s) || !check_score(s, lse, attention, max_keys) || max_keys == 0)
         return;
     cuda_attention a = cuda_attention_of(s, attention);
-    int64_t n = S->dim[0];
+    int64_t n = max_keys;
     a.room = a.room < lse->dim[0] ? a.room : lse->dim[0];
     float *sums = static_cast<float *>(cuda_scratch_take(s, (size_t)(a.n_kv_heads * n) * sizeof *sums));
     if (!sums)
         return;
     dim3 grid(cuda_blocks(n, THREADS), (unsigned)a.n_kv_heads);
     if (cuda_attention_in_tiles(attention))
-        cuda_score_tiles(s, a, cuda_data<float>(lse), lse->stride, scored, sums, n);
+        cuda_score_tiles(s, a, cuda_data<float>(lse), lse->stride, sums, n);
     else
         cuda_by_dtype(attention->dtype, [&](auto type) {
             cuda_launch(s, "score", score_kernel<decltype(type)>, grid, THREADS, 0, a,
-                        (const float *)cuda_data<float>(lse), lse->stride, scored, sums, n);
+                        (const float *)cuda_data<float>(lse), lse->stride, sums, n);
         });
-    cuda_launch(s, "score", score_mean_kernel, cuda_blocks(n, THREADS), THREADS, 0, cuda_data<float>(S), a,
-                (const float *)sums, n);
+    cuda_launch(s, "score", score_mean_kernel, cuda_blocks(n, THREADS), THREADS, 0, a, (const float *)sums, n);
 }

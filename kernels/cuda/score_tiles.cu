@@ -58,15 +58,15 @@ static __device__ __forceinline__ void store_sums(float total[KEYS / 8][2], floa
     }
 }
 
-static __device__ __forceinline__ void place_scored(key_place *places, const cuda_attention &a,
-                                                    const kernels_key *scored, int64_t first, int64_t end, int kv_head)
+static __device__ __forceinline__ void place_scored(key_place *places, const cuda_attention &a, const cuda_extent &e,
+                                                    int64_t first, int64_t end, int kv_head)
 {
     int64_t j = first + threadIdx.x;
     if (threadIdx.x >= KEYS)
         return;
     key_place place = {nullptr, nullptr, CUDA_SEEN_BY_NONE, 0};
     if (j < end) {
-        cuda_key key = cuda_scored_key(a, scored[j]);
+        cuda_key key = cuda_scored_key(a, e, e.d->scored[j]);
         place.k = cuda_row_of<bf16>(a, key.page->k, key.page->capacity, key.row, kv_head);
         place.own = key.own;
         place.cls = key.cls;
@@ -77,8 +77,8 @@ static __device__ __forceinline__ void place_scored(key_place *places, const cud
 /* Block (KEYS keys, key head). */
 template <int HD>
 static __global__ void __launch_bounds__(THREADS)
-    score_tiles_kernel(const __grid_constant__ cuda_attention a, const float *lse, int64_t lse_stride,
-                       const kernels_key *scored, float *sums, int64_t n)
+    score_tiles_kernel(const __grid_constant__ cuda_attention a, const float *lse, int64_t lse_stride, float *sums,
+                       int64_t n)
 {
     const int64_t first = (int64_t)blockIdx.x * KEYS;
     const int kv_head = blockIdx.y;
@@ -88,11 +88,12 @@ static __global__ void __launch_bounds__(THREADS)
     float *room = shared.take<float>(WARPS * KEYS);
     key_place *places = shared.take<key_place>(KEYS);
     cuda_extent e;
-    int64_t end = a.counts->n_score < n ? a.counts->n_score : n;
-    if (!cuda_attention_extent(a, &e) || first >= end)
+    const bool fits = cuda_attention_extent(a, 0, &e);
+    int64_t end = e.d->n_score < n ? e.d->n_score : n;
+    if (!fits || first >= end)
         return;
-    int first_row = a.counts->first_score_row < 0 ? 0 : a.counts->first_score_row;
-    place_scored(places, a, scored, first, end, kv_head);
+    int first_row = e.d->first_score_row < 0 ? 0 : e.d->first_score_row;
+    place_scored(places, a, e, first, end, kv_head);
     __syncthreads();
     load_rows<HD, KEYS>(k, places, false, a.q);
     unsigned present = classes_in<KEYS>(places, a.n_classes);
@@ -101,7 +102,7 @@ static __global__ void __launch_bounds__(THREADS)
     for (int flat = first_row * a.group; flat < e.n_rows * a.group; flat += ROWS) {
         for (int c = 0; c < a.n_classes; c++)
             if (present >> c & 1)
-                load_queries<HD>(q + c * ROWS * row_of<HD>::PITCH, a, c, flat, e.n_rows * a.group, kv_head);
+                load_queries<HD>(q + c * ROWS * row_of<HD>::PITCH, a, e, c, flat, kv_head);
         int seen[2];
         float norm[2], score[KEYS / 8][4] = {};
         look_up_rows(a, e, lse, lse_stride, flat, kv_head, seen, norm);
@@ -119,24 +120,24 @@ static __global__ void __launch_bounds__(THREADS)
 }
 
 template <int HD>
-static void score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride,
-                        const kernels_key *scored, float *sums, int64_t n)
+static void score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride, float *sums,
+                        int64_t n)
 {
     size_t shared = cuda_shared<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH) +
                     cuda_shared<bf16>(KEYS * row_of<HD>::PITCH) + cuda_shared<float>(WARPS * KEYS) +
                     cuda_shared<key_place>(KEYS);
     if (cuda_allow_shared(s, "score", score_tiles_kernel<HD>, shared))
         cuda_launch(s, "score", score_tiles_kernel<HD>, dim3(cuda_blocks(n, KEYS), (unsigned)a.n_kv_heads), THREADS,
-                    shared, a, lse, lse_stride, scored, sums, n);
+                    shared, a, lse, lse_stride, sums, n);
 }
 
-void cuda_score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride,
-                      const kernels_key *scored, float *sums, int64_t n)
+void cuda_score_tiles(kernels_stream *s, const cuda_attention &a, const float *lse, int64_t lse_stride, float *sums,
+                      int64_t n)
 {
     if (a.head_dim == 32)
-        score_tiles<32>(s, a, lse, lse_stride, scored, sums, n);
+        score_tiles<32>(s, a, lse, lse_stride, sums, n);
     else if (a.head_dim == 64)
-        score_tiles<64>(s, a, lse, lse_stride, scored, sums, n);
+        score_tiles<64>(s, a, lse, lse_stride, sums, n);
     else
-        score_tiles<128>(s, a, lse, lse_stride, scored, sums, n);
+        score_tiles<128>(s, a, lse, lse_stride, sums, n);
 }

@@ -5,20 +5,17 @@
 #include "kernels/cuda/rank.cuh"
 
 struct selection {
-    kernels_key *keys_out; /* or NULL */
-    int32_t *kept;         /* or NULL */
-    const float *S;
-    const kernels_key *keys_in;
-    const kernels_counts *counts;
-    int64_t room, room_kept; /* entries of S, of kept */
-    uint32_t *value;         /* [room], with: */
-    uint8_t *candidate;      /* [room]; value and candidate are used with the diversity term only */
+    const kernels_descriptor *d;
+    int64_t room;       /* n_score is at most that */
+    uint32_t *value;    /* [room], with: */
+    uint8_t *candidate; /* [room]; value and candidate are used with the diversity term only */
     cuda_faults *faults;
 };
 
 /* c of the first token with the highest S; n > 0. The whole block. */
 static __device__ int32_t segment_of_highest(rank_room *room, const selection &a, int n)
 {
+    const float *S = a.d->S;
     if (threadIdx.x == 0) {
         room->highest = 0;
         room->place = n;
@@ -26,35 +23,37 @@ static __device__ int32_t segment_of_highest(rank_room *room, const selection &a
     __syncthreads();
     uint32_t highest = 0;
     for (int i = threadIdx.x; i < n; i += RANK_THREADS)
-        highest = max(highest, rank_order(a.S[i]));
+        highest = max(highest, rank_order(S[i]));
     atomicMax(&room->highest, highest);
     __syncthreads();
     highest = room->highest;
     for (int i = threadIdx.x; i < n; i += RANK_THREADS)
-        if (rank_order(a.S[i]) == highest) {
+        if (rank_order(S[i]) == highest) {
             atomicMin(&room->place, i);
             break; /* the thread's first is its earliest */
         }
     __syncthreads();
-    return a.keys_in[room->place].segment;
+    return a.d->scored[room->place].segment;
 }
 
 /* Fills value and candidate: S with the diversity term for the 2 k lowest. The whole block. */
 static __device__ void add_diversity(rank_room *room, const selection &a, int n, int k)
 {
+    const float *S = a.d->S;
+    const kernels_key *scored = a.d->scored;
     auto by_S = [&](int i, uint32_t *value) {
-        *value = rank_order(a.S[i]);
+        *value = rank_order(S[i]);
         return true;
     };
     int32_t c_max = segment_of_highest(room, a, n);
     rank_cut cut = rank_find(room, n, 2 * (int64_t)k < n ? 2 * k : n, by_S);
-    const double lambda = a.counts->lambda, last = a.counts->c_last;
+    const double lambda = a.d->lambda, last = a.d->c_last;
     rank_walk(room, n, cut, by_S, [&](int i, int stays) {
         a.candidate[i] = stays < 0;
         if (stays >= 0)
             return;
-        float term = (float)(lambda * fabs((double)c_max - a.keys_in[i].segment) / last);
-        a.value[i] = rank_order(a.S[i] + term);
+        float term = (float)(lambda * fabs((double)c_max - scored[i].segment) / last);
+        a.value[i] = rank_order(S[i] + term);
     });
     __syncthreads();
 }
@@ -63,16 +62,20 @@ static __global__ void __launch_bounds__(RANK_THREADS) select_kernel(const selec
 {
     cuda_carve shared;
     rank_room *room = shared.take<rank_room>(1);
-    const int n = a.counts->n_score, k = a.counts->k_leave;
-    if (n < 0 || k < 0 || k > n || n > a.room || (a.kept && n - k > a.room_kept)) {
+    const int n = a.d->n_score, k = a.d->k_leave;
+    if (n < 0 || k < 0 || k > n || n > a.room) {
         cuda_fault_at(a.faults, CUDA_FAULT_SELECT, n, k);
         return;
     }
-    const bool diverse = a.counts->tds && a.counts->c_last != 0 && k > 0;
+    const float *S = a.d->S;
+    const kernels_key *scored = a.d->scored;
+    kernels_key *keys_out = a.d->keys_out;
+    int32_t *kept = a.d->kept;
+    const bool diverse = a.d->tds && a.d->c_last != 0 && k > 0;
     if (diverse)
         add_diversity(room, a, n, k);
     auto value_of = [&](int i, uint32_t *value) {
-        *value = diverse ? a.value[i] : rank_order(a.S[i]);
+        *value = diverse ? a.value[i] : rank_order(S[i]);
         return !diverse || a.candidate[i];
     };
     rank_cut cut = {0, 0};
@@ -81,41 +84,22 @@ static __global__ void __launch_bounds__(RANK_THREADS) select_kernel(const selec
     rank_walk(room, n, cut, value_of, [&](int i, int to) {
         if (to < 0)
             return;
-        if (a.keys_out)
-            a.keys_out[to] = a.keys_in[i];
-        if (a.kept)
-            a.kept[to] = i;
+        if (keys_out)
+            keys_out[to] = scored[i];
+        if (kept)
+            kept[to] = i;
     });
 }
 
-/* What check_select says of shapes; the counts are looked at on the device. */
-static bool shapes_fit(kernels_stream *s, const tensor *kept, const tensor *S)
+void cuda_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys)
 {
-    if (S->dtype == KERNELS_F32 && S->n_dims == 1 && (!kept || (kept->dtype == KERNELS_I32 && kept->n_dims == 1)))
-        return true;
-    kernels_stream_fail(s, OMNID_SHAPE, "select: want S of float32 and kept of int32, one dimension each");
-    return false;
-}
-
-void cuda_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S, const kernels_key *keys_in,
-                 const kernels_counts *counts)
-{
-    if (!cuda_begin(s) || !shapes_fit(s, kept, S) || cuda_nothing(S))
+    if (!cuda_begin(s) || max_keys <= 0)
         return;
-    int64_t n = S->dim[0];
-    size_t values = ((size_t)n * sizeof(uint32_t) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
-    char *scratch = static_cast<char *>(cuda_scratch_take(s, values + (size_t)n));
+    size_t n = (size_t)max_keys, values = (n * sizeof(uint32_t) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+    char *scratch = static_cast<char *>(cuda_scratch_take(s, values + n));
     if (!scratch)
         return;
-    selection a = {keys_out,
-                   kept ? cuda_data<int32_t>(kept) : NULL,
-                   cuda_data<float>(S),
-                   keys_in,
-                   counts,
-                   n,
-                   kept ? kept->dim[0] : 0,
-                   reinterpret_cast<uint32_t *>(scratch),
-                   reinterpret_cast<uint8_t *>(scratch + values),
+    selection a = {d, max_keys, reinterpret_cast<uint32_t *>(scratch), reinterpret_cast<uint8_t *>(scratch + values),
                    cuda_of(s)->faults};
     cuda_launch(s, "select", select_kernel, 1, RANK_THREADS, cuda_shared<rank_room>(1), a);
 }

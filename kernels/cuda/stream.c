@@ -31,6 +31,7 @@ static void take_fault(cuda_stream *s)
         [CUDA_FAULT_LOGITS] = {OMNID_FORMAT, "sample: row %d: none of %d logits is a number above -infinity"},
         [CUDA_FAULT_ATTENTION] = {OMNID_SHAPE, "attention: count %d is %d, more than there is room for"},
         [CUDA_FAULT_SELECT] = {OMNID_SHAPE, "select: of %d tokens %d leave"},
+        [CUDA_FAULT_OWN_PAGE] = {OMNID_SHAPE, "rotate_append: row %d does not fit an own page of %d"},
     };
     int32_t code = s->faults->code, index = s->faults->index, value = s->faults->value;
     s->faults->code = CUDA_FAULT_NONE;

@@ -6,7 +6,7 @@
 static void attend_head(tensor *out, tensor *lse, const kernels_attention *a, const reference_context *c, double *p,
                         double *value, float *q, int64_t row, int head)
 {
-    int64_t n_own = (int64_t)a->counts->own_first + row + 1;
+    int64_t n_own = (int64_t)a->descriptors->own_first + row + 1;
     int64_t n = c->n_context + (n_own < 0 ? 0 : n_own < c->n_own ? n_own : c->n_own);
     for (int cls = 0; cls < a->n_classes; cls++)
         reference_query(q + cls * a->head_dim, a, row, head, cls);
@@ -27,10 +27,11 @@ static void attend_head(tensor *out, tensor *lse, const kernels_attention *a, co
         ((float *)tensor_row(lse, row))[head] = n ? (float)(highest + log(sum)) : -INFINITY;
 }
 
-void reference_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
+/* One set; out and lse: its rows. */
+static void attend_set(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
 {
     reference_context c;
-    if (!check_attention_counts(s, "attend", out, NULL, lse, a) || !reference_context_open(s, &c, a))
+    if (!reference_context_open(s, &c, a))
         return;
     double *p = reference_memory(s, c.n_context + c.n_own, sizeof *p);
     double *value = reference_memory(s, a->head_dim, sizeof *value);
@@ -38,7 +39,7 @@ void reference_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels
     int group = a->n_heads / a->n_kv_heads;
     for (int g = 0; p && value && q && g < a->n_kv_heads; g++) {
         reference_context_load(&c, a, g);
-        for (int64_t row = 0; row < a->counts->n_rows; row++)
+        for (int64_t row = 0; row < a->descriptors->n_rows; row++)
             for (int head = g * group; head < (g + 1) * group; head++)
                 attend_head(out, lse, a, &c, p, value, q, row, head);
     }
@@ -46,4 +47,16 @@ void reference_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels
     free(value);
     free(q);
     reference_context_close(&c);
+}
+
+void reference_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a)
+{
+    if (!check_attention(s, "attend", out, lse, a) || !check_attention_descriptors(s, "attend", out, lse, a))
+        return;
+    int64_t rows = a->max_rows / a->n_sets;
+    for (int i = 0; i < a->n_sets; i++) {
+        tensor q, set_out = tensor_rows(out, i * rows, rows), set_lse = lse ? tensor_rows(lse, i * rows, rows) : *out;
+        kernels_attention set = kernels_attention_set(a, i, &q);
+        attend_set(s, &set_out, lse ? &set_lse : NULL, &set);
+    }
 }

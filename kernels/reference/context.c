@@ -3,9 +3,9 @@
 
 bool reference_context_open(kernels_stream *s, reference_context *c, const kernels_attention *a)
 {
-    *c = (reference_context){.n_context = (int64_t)a->counts->n_prefix + a->counts->n_keys};
-    int64_t n_own = (int64_t)a->counts->own_first + a->counts->n_rows;
-    c->n_own = a->own && n_own > 0 ? n_own : 0;
+    *c = (reference_context){.n_context = (int64_t)a->descriptors->n_prefix + a->descriptors->n_keys};
+    int64_t n_own = (int64_t)a->descriptors->own_first + a->descriptors->n_rows;
+    c->n_own = a->descriptors->own.k && n_own > 0 ? n_own : 0;
     int64_t n = c->n_context + c->n_own;
     c->k = reference_memory(s, n * a->head_dim, sizeof *c->k);
     c->v = reference_memory(s, n * a->head_dim, sizeof *c->v);
@@ -35,13 +35,14 @@ static void context_load_row(reference_context *c, int64_t to, const kernels_att
 
 void reference_context_load(reference_context *c, const kernels_attention *a, int kv_head)
 {
+    const kernels_descriptor *d = a->descriptors;
     int64_t n = 0;
-    for (int64_t i = 0; i < a->counts->n_prefix; i++)
-        context_load_row(c, n++, a, a->prefix, i, kv_head);
-    for (int64_t i = 0; i < a->counts->n_keys; i++)
-        context_load_row(c, n++, a, &a->pages[a->keys[i].page], a->keys[i].row, kv_head);
+    for (int64_t i = 0; i < d->n_prefix; i++)
+        context_load_row(c, n++, a, &d->prefix, i, kv_head);
+    for (int64_t i = 0; i < d->n_keys; i++)
+        context_load_row(c, n++, a, &d->pages[d->keys[i].page], d->keys[i].row, kv_head);
     for (int64_t i = 0; i < c->n_own; i++)
-        context_load_row(c, n++, a, a->own, i, kv_head);
+        context_load_row(c, n++, a, &d->own, i, kv_head);
 }
 
 void reference_query(float *to, const kernels_attention *a, int64_t row, int head, int cls)

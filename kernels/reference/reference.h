@@ -114,15 +114,11 @@ void reference_encoder_attention(kernels_stream *s, tensor *y, const tensor *qkv
                                  const int32_t *spans, int n_spans, tensor *saliency);
 void reference_similarity(kernels_stream *s, tensor *out, const tensor *a, const tensor *b);
 void reference_keep(kernels_stream *s, tensor *kept, const tensor *score, int64_t k);
-void reference_rotate_append(kernels_stream *s, tensor *q, int64_t max_rows, const kernels_page *page,
-                             kernels_dtype dtype, int64_t first, const tensor *qkv, const tensor *cos,
-                             const tensor *sin, int n_tables, const tensor *key_table, int n_heads, int n_kv_heads,
-                             int head_dim);
+void reference_rotate_append(kernels_stream *s, const kernels_attention *a, const tensor *qkv, const tensor *cos,
+                             const tensor *sin, const tensor *key_table);
 void reference_attend(kernels_stream *s, tensor *out, tensor *lse, const kernels_attention *a);
-void reference_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a,
-                     const kernels_key *scored);
-void reference_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S,
-                      const kernels_key *keys_in, const kernels_counts *counts);
+void reference_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys);
+void reference_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys);
 void reference_sample(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen,
                       const kernels_sampling *p, double u);
 

@@ -5,7 +5,7 @@
 /* Queries of rows 0 .. n_rows - 1 as float32 [n_classes][n_rows][n_heads * head_dim]; NULL after failing the stream. */
 static float *score_queries(kernels_stream *s, const kernels_attention *a)
 {
-    int64_t d = (int64_t)a->n_heads * a->head_dim, n_rows = a->counts->n_rows;
+    int64_t d = (int64_t)a->n_heads * a->head_dim, n_rows = a->descriptors->n_rows;
     float *queries = reference_memory(s, a->n_classes * n_rows * d, sizeof *queries);
     for (int64_t i = 0; queries && i < a->n_classes * n_rows; i++)
         reference_load_run(queries + i * d, tensor_row(a->q, i / n_rows * a->max_rows + i % n_rows), a->dtype, 0, d);
@@ -20,10 +20,10 @@ static double score_key(const kernels_attention *a, const tensor *lse, const flo
     int64_t d = (int64_t)a->n_heads * a->head_dim, cls = a->n_classes > 1 ? page->cls[key->row] : 0;
     double sum = 0;
     reference_load_run(k, page->k, a->dtype, (g * (int64_t)page->capacity + key->row) * a->head_dim, a->head_dim);
-    for (int64_t row = a->counts->first_score_row; row < a->counts->n_rows; row++) {
-        if (key->page == KERNELS_OWN_PAGE && key->row > a->counts->own_first + row)
+    for (int64_t row = a->descriptors->first_score_row; row < a->descriptors->n_rows; row++) {
+        if (key->page == KERNELS_OWN_PAGE && key->row > a->descriptors->own_first + row)
             continue;
-        const float *q = queries + (cls * a->counts->n_rows + row) * d;
+        const float *q = queries + (cls * a->descriptors->n_rows + row) * d;
         for (int head = g * group; head < (g + 1) * group; head++) {
             double norm = (double)((const float *)tensor_row(lse, row))[head];
             if (norm > -INFINITY)
@@ -33,19 +33,21 @@ static double score_key(const kernels_attention *a, const tensor *lse, const flo
     return sum;
 }
 
-void reference_score(kernels_stream *s, tensor *S, const tensor *lse, const kernels_attention *a,
-                     const kernels_key *scored)
+void reference_score(kernels_stream *s, const tensor *lse, const kernels_attention *a, int64_t max_keys)
 {
-    if (!check_attention_counts(s, "score", NULL, S, lse, a))
+    if (!check_score(s, lse, a, max_keys) || !check_attention_descriptors(s, "score", NULL, lse, a) ||
+        !check_score_descriptor(s, a, max_keys))
         return;
+    const kernels_descriptor *d = a->descriptors;
     float *queries = score_queries(s, a), *k = reference_memory(s, a->head_dim, sizeof *k);
-    int64_t n_rows = (int64_t)a->counts->n_rows - a->counts->first_score_row;
-    for (int64_t j = 0; queries && k && j < a->counts->n_score; j++) {
-        const kernels_page *page = scored[j].page == KERNELS_OWN_PAGE ? a->own : &a->pages[scored[j].page];
+    int64_t n_rows = (int64_t)d->n_rows - d->first_score_row;
+    for (int64_t j = 0; queries && k && j < d->n_score; j++) {
+        const kernels_key *key = &d->scored[j];
+        const kernels_page *page = key->page == KERNELS_OWN_PAGE ? &d->own : &d->pages[key->page];
         double sum = 0;
         for (int g = 0; g < a->n_kv_heads; g++)
-            sum += score_key(a, lse, queries, page, &scored[j], g, k);
-        ((float *)S->data)[j] = n_rows > 0 ? (float)(sum / ((double)n_rows * a->n_heads)) : 0.0f;
+            sum += score_key(a, lse, queries, page, key, g, k);
+        d->S[j] = n_rows > 0 ? (float)(sum / ((double)n_rows * a->n_heads)) : 0.0f;
     }
     free(queries);
     free(k);

@@ -15,45 +15,45 @@ static int32_t select_segment_of_highest(const float *S, const kernels_key *keys
 }
 
 /* The first k of ranks are those who leave. */
-static void select_rank(reference_rank *ranks, const float *S, const kernels_key *keys, const kernels_counts *counts)
+static void select_rank(reference_rank *ranks, const kernels_descriptor *d)
 {
-    int64_t n = counts->n_score, k = counts->k_leave;
+    int64_t n = d->n_score, k = d->k_leave;
+    const float *S = d->S;
     for (int64_t i = 0; i < n; i++)
         ranks[i] = (reference_rank){number_order(S[i]), (int32_t)i};
     reference_sort(ranks, n);
-    if (!counts->tds || counts->c_last == 0 || k == 0)
+    if (!d->tds || d->c_last == 0 || k == 0)
         return;
     int64_t n_candidates = 2 * k < n ? 2 * k : n;
-    int32_t c_max = select_segment_of_highest(S, keys, n);
+    int32_t c_max = select_segment_of_highest(S, d->scored, n);
     for (int64_t i = 0; i < n_candidates; i++) {
         int32_t place = ranks[i].place;
-        double distance = fabs((double)c_max - keys[place].segment);
-        float term = (float)(counts->lambda * distance / counts->c_last);
+        double distance = fabs((double)c_max - d->scored[place].segment);
+        float term = (float)(d->lambda * distance / d->c_last);
         ranks[i].value = number_order(S[place] + term);
     }
     reference_sort(ranks, n_candidates);
 }
 
-void reference_select(kernels_stream *s, kernels_key *keys_out, tensor *kept, const tensor *S,
-                      const kernels_key *keys_in, const kernels_counts *counts)
+void reference_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_keys)
 {
-    int64_t n = counts->n_score, k = counts->k_leave;
-    if (!check_select(s, kept, S, counts))
+    if (!check_select(s, d, max_keys))
         return;
+    int64_t n = d->n_score, k = d->k_leave;
     reference_rank *ranks = reference_memory(s, n, sizeof *ranks);
     bool *leaves = reference_memory(s, n, sizeof *leaves);
     if (ranks && leaves) {
-        select_rank(ranks, S->data, keys_in, counts);
+        select_rank(ranks, d);
         for (int64_t i = 0; i < k; i++)
             leaves[ranks[i].place] = true;
         int64_t to = 0;
         for (int64_t i = 0; i < n; i++) {
             if (leaves[i])
                 continue;
-            if (keys_out)
-                keys_out[to] = keys_in[i];
-            if (kept)
-                ((int32_t *)kept->data)[to] = (int32_t)i;
+            if (d->keys_out)
+                d->keys_out[to] = d->scored[i];
+            if (d->kept)
+                d->kept[to] = (int32_t)i;
             to++;
         }
     }

@@ -36,8 +36,7 @@ typedef struct {
 typedef struct {
     kernels_attention a;
     tensor q;
-    kernels_key *scored;
-    kernels_page host[2]; /* prefix, own: read from host memory */
+    kernels_descriptor descriptor; /* a copy of the one that a names */
 } case_on;
 
 static inline void case_fill_row(attention_case *c, int page, int row)
@@ -128,7 +127,8 @@ static inline void case_free(attention_case *c)
     free(c);
 }
 
-static inline void case_up(case_on *on, test_rig *rig, const attention_case *c)
+/* S: [n_scored] in the backend's memory, or NULL where nothing is scored. */
+static inline void case_up(case_on *on, test_rig *rig, const attention_case *c, float *S)
 {
     const case_shape *s = &c->shape;
     kernels_page pages[CASE_MAX_PAGES + 2];
@@ -139,26 +139,29 @@ static inline void case_up(case_on *on, test_rig *rig, const attention_case *c)
         pages[page].v = test_up(rig, &c->v[page]).data;
         pages[page].cls = test_put(rig, c->cls[page], (size_t)c->capacity[page]);
     }
-    kernels_counts counts = {.n_rows = s->n_rows,
+    on->q = test_up(rig, &c->q);
+    on->descriptor =
+        (kernels_descriptor){.n_rows = s->n_rows,
                              .n_prefix = s->n_prefix,
                              .n_keys = s->n_keys,
                              .own_first = s->own_first,
-                             .n_score = c->n_scored,
-                             .first_score_row = s->first_score_row};
-    *on = (case_on){.q = test_up(rig, &c->q), .host = {pages[s->n_pages], pages[s->n_pages + 1]}};
-    kernels_page *table = test_put(rig, pages, sizeof pages);
-    on->scored = test_put(rig, c->scored, (size_t)(c->n_scored + 1) * sizeof *c->scored);
-    on->a = (kernels_attention){.counts = test_put(rig, &counts, sizeof counts),
+                             .n_score = S ? c->n_scored : 0,
+                             .first_score_row = s->first_score_row,
+                             .prefix = pages[s->n_pages],
+                             .own = pages[s->n_pages + 1],
+                             .pages = test_put(rig, pages, (size_t)s->n_pages * sizeof *pages),
+                             .keys = test_put(rig, c->keys, (size_t)(s->n_keys + 1) * sizeof *c->keys),
+                             .scored = test_put(rig, c->scored, (size_t)(c->n_scored + 1) * sizeof *c->scored),
+                             .S = S};
+    on->a = (kernels_attention){.descriptors = test_put(rig, &on->descriptor, sizeof on->descriptor),
+                                .n_sets = 1,
                                 .n_heads = s->n_heads,
                                 .n_kv_heads = s->n_kv_heads,
                                 .head_dim = s->head_dim,
                                 .n_classes = s->n_classes,
+                                .q = &on->q,
                                 .max_rows = s->n_rows + 2,
-                                .dtype = s->dtype,
-                                .prefix = &on->host[0],
-                                .pages = table,
-                                .keys = test_put(rig, c->keys, (size_t)(s->n_keys + 1) * sizeof *c->keys),
-                                .own = &on->host[1]};
+                                .dtype = s->dtype};
 }
 
 #endif

@@ -1,5 +1,6 @@
 /* test_attend.c: every backend against the reference, over lists in runs, scattered and shuffled, one and three classes of
- * queries, no keys, one row and many; the cpu backend gives the same bits with one thread and with two. */
+ * queries, no keys, one row and many; several answers at once are what each is alone; the cpu backend gives the same bits
+ * with one thread and with two. */
 #include "tests/unit/kernels/attention_case.h"
 
 typedef struct {
@@ -22,8 +23,7 @@ static void result_free(result *r)
 static void run(test_rig *rig, result *r, const attention_case *c, bool with_lse)
 {
     case_on on;
-    case_up(&on, rig, c);
-    on.a.q = &on.q;
+    case_up(&on, rig, c, NULL);
     tensor out = test_up(rig, &r->out), lse = test_up(rig, &r->lse);
     rig->ops->attend(rig->stream, &out, with_lse ? &lse : NULL, &on.a);
     test_down(rig, &out, &r->out);
@@ -151,6 +151,76 @@ static void test_large_shapes(void **state)
     test_close(&reference);
 }
 
+enum { SETS = 4, SET_ROWS = 5 };
+
+/* Four answers in one call, one of them with no rows, give the bits of four calls; rows past a set's own keep their poison. */
+static void test_sets(void **state)
+{
+    (void)state;
+    TEST_EACH_BACKEND(rig)
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        for (int n_classes = 1; n_classes <= 3; n_classes += 2) {
+            case_shape s = {.dtype = bf16 ? KERNELS_BF16 : KERNELS_F32,
+                            .n_heads = 14,
+                            .n_kv_heads = 2,
+                            .head_dim = 64,
+                            .n_classes = n_classes,
+                            .n_prefix = 7,
+                            .n_pages = 2,
+                            .capacity = 90,
+                            .q_scale = 1};
+            int64_t width = (int64_t)s.n_heads * s.head_dim, rows = SETS * SET_ROWS;
+            attention_case *cases[SETS];
+            kernels_descriptor descriptors[SETS] = {0};
+            result all = {test_image_new(KERNELS_F32, rows, width, 0), test_image_new(KERNELS_F32, rows, s.n_heads, 0)};
+            test_image q = test_image_new(s.dtype, n_classes * rows, width, 0);
+            for (int i = 0; i < SETS; i++) {
+                s.n_rows = i == 3 ? SET_ROWS : 1 + i;
+                s.n_keys = 40 * i;
+                s.own_first = i;
+                cases[i] = case_new(s);
+                for (int64_t cls = 0; i != 2 && cls < n_classes; cls++)
+                    for (int64_t row = 0; row < s.n_rows; row++)
+                        memcpy(tensor_row(&q.host, cls * rows + i * SET_ROWS + row),
+                               tensor_row(&cases[i]->q.host, cls * (s.n_rows + 2) + row),
+                               (size_t)width * kernels_dtype_size(s.dtype));
+            }
+            case_on on;
+            for (int i = 0; i < SETS; i++) {
+                case_up(&on, &rig, cases[i], NULL);
+                if (i != 2)
+                    descriptors[i] = on.descriptor;
+            }
+            tensor on_q = test_up(&rig, &q), out = test_up(&rig, &all.out), lse = test_up(&rig, &all.lse);
+            on.a.descriptors = test_put(&rig, descriptors, sizeof descriptors);
+            on.a.n_sets = SETS;
+            on.a.q = &on_q;
+            on.a.max_rows = rows;
+            rig.ops->attend(rig.stream, &out, &lse, &on.a);
+            test_down(&rig, &out, &all.out);
+            test_down(&rig, &lse, &all.lse);
+            test_assert_ok(&rig);
+            test_free_memory(&rig);
+            for (int i = 0; i < SETS; i++) {
+                result one = result_new(&cases[i]->shape, KERNELS_F32);
+                int n_rows = i == 2 ? 0 : cases[i]->shape.n_rows;
+                run(&rig, &one, cases[i], true);
+                for (int64_t row = 0; row < SET_ROWS; row++)
+                    for (int64_t j = 0; j < width; j++) {
+                        double x = test_at(&all.out, i * SET_ROWS + row, j);
+                        assert_true(row < n_rows ? fabs(x - test_at(&one.out, row, j)) <= 1e-6 : isnan(x));
+                        double y = j < s.n_heads ? test_at(&all.lse, i * SET_ROWS + row, j) : 0;
+                        assert_true(j >= s.n_heads ||
+                                    (row < n_rows ? fabs(y - test_at(&one.lse, row, j)) <= 1e-6 : isnan(y)));
+                    }
+                result_free(&one);
+                case_free(cases[i]);
+            }
+            result_free(&all);
+            test_image_free(&q);
+        }
+}
+
 static void test_row_without_keys(void **state)
 {
     (void)state;
@@ -249,9 +319,10 @@ static void test_wrong_shape_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),         cmocka_unit_test(test_tile_shapes),
-        cmocka_unit_test(test_large_shapes),          cmocka_unit_test(test_row_without_keys),
-        cmocka_unit_test(test_threads_do_not_matter), cmocka_unit_test(test_wrong_shape_fails),
+        cmocka_unit_test(test_random_shapes),     cmocka_unit_test(test_tile_shapes),
+        cmocka_unit_test(test_large_shapes),      cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_row_without_keys),  cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_wrong_shape_fails),
     };
     return cmocka_run_group_tests_name("attend", tests, NULL, NULL);
 }

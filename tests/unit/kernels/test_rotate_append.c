@@ -4,7 +4,7 @@
 #include <math.h>
 
 typedef struct {
-    int64_t m, max_rows, first, capacity;
+    int64_t m, n_rows, max_rows, first, capacity; /* rows of qkv, those of them that count */
     int n_tables, n_heads, n_kv_heads, head_dim;
     bool key_table;
     kernels_dtype dtype;
@@ -30,6 +30,8 @@ static material material_new(const shape *x, int64_t gap)
     };
     test_fill_normal(&a.qkv, 2.0f);
     test_fill_ints(&a.key_table, 0, x->n_tables - 1);
+    for (int64_t i = x->n_rows; i < x->m; i++)
+        test_set(&a.key_table, i, 0, 99); /* of rows that do not count: not looked at */
     for (int64_t i = 0; i < x->n_tables * x->m; i++)
         for (int64_t j = 0; j < half; j++) {
             double angle = 10 * (double)test_random_normal();
@@ -55,9 +57,19 @@ static void run(test_rig *rig, material *a, const shape *x)
     tensor q = test_up(rig, &a->q), k = test_up(rig, &a->k), v = test_up(rig, &a->v);
     tensor qkv = test_up(rig, &a->qkv), cosines = test_up(rig, &a->cosines), sines = test_up(rig, &a->sines);
     tensor table = test_up(rig, &a->key_table);
-    kernels_page page = {.k = k.data, .v = v.data, .capacity = (int32_t)x->capacity};
-    rig->ops->rotate_append(rig->stream, &q, x->max_rows, &page, x->dtype, x->first, &qkv, &cosines, &sines,
-                            x->n_tables, x->key_table ? &table : NULL, x->n_heads, x->n_kv_heads, x->head_dim);
+    kernels_descriptor d = {.n_rows = (int32_t)x->n_rows,
+                            .own_first = (int32_t)x->first,
+                            .own = {.k = k.data, .v = v.data, .capacity = (int32_t)x->capacity}};
+    kernels_attention at = {.descriptors = test_put(rig, &d, sizeof d),
+                            .n_sets = 1,
+                            .n_heads = x->n_heads,
+                            .n_kv_heads = x->n_kv_heads,
+                            .head_dim = x->head_dim,
+                            .n_classes = x->n_tables,
+                            .q = &q,
+                            .max_rows = x->max_rows,
+                            .dtype = x->dtype};
+    rig->ops->rotate_append(rig->stream, &at, &qkv, &cosines, &sines, x->key_table ? &table : NULL);
     test_down(rig, &q, &a->q);
     test_down(rig, &k, &a->k);
     test_down(rig, &v, &a->v);
@@ -92,9 +104,9 @@ static void compare(test_rig *rig, test_rig *reference, const shape *x, int64_t 
     run(rig, &other, x);
     test_assert_ok(rig);
     double relative = 1e-6 + test_rounding(x->dtype), absolute = x->dtype == KERNELS_BF16 ? 1e-4 : 2e-6;
-    assert_part(&other.q, &a.q, x->max_rows, 0, x->m, absolute, relative);
-    assert_part(&other.k, &a.k, x->capacity, x->first, x->m, absolute, relative);
-    assert_part(&other.v, &a.v, x->capacity, x->first, x->m, 0, 0);
+    assert_part(&other.q, &a.q, x->max_rows, 0, x->n_rows, absolute, relative);
+    assert_part(&other.k, &a.k, x->capacity, x->first, x->n_rows, absolute, relative);
+    assert_part(&other.v, &a.v, x->capacity, x->first, x->n_rows, 0, 0);
     test_image_free(&other.q);
     test_image_free(&other.k);
     test_image_free(&other.v);
@@ -105,10 +117,11 @@ static void test_random_shapes(void **state)
 {
     (void)state;
     static const shape shapes[] = {
-        /* m, max_rows, first, capacity, tables, heads, kv heads, head_dim, key_table, dtype */
-        {1, 1, 0, 1, 1, 1, 1, 2, false, KERNELS_F32},      {3, 5, 2, 9, 1, 4, 2, 6, false, KERNELS_F32},
-        {7, 7, 4, 11, 3, 6, 2, 16, true, KERNELS_F32},     {7, 9, 0, 7, 3, 3, 1, 10, false, KERNELS_BF16},
-        {60, 64, 3, 70, 3, 16, 2, 128, true, KERNELS_F32}, {33, 40, 1, 40, 1, 28, 4, 128, true, KERNELS_BF16},
+        /* m, n_rows, max_rows, first, capacity, tables, heads, kv heads, head_dim, key_table, dtype */
+        {1, 1, 1, 0, 1, 1, 1, 1, 2, false, KERNELS_F32},       {3, 3, 5, 2, 9, 1, 4, 2, 6, false, KERNELS_F32},
+        {7, 7, 7, 4, 11, 3, 6, 2, 16, true, KERNELS_F32},      {7, 7, 9, 0, 7, 3, 3, 1, 10, false, KERNELS_BF16},
+        {60, 60, 64, 3, 70, 3, 16, 2, 128, true, KERNELS_F32}, {33, 33, 40, 1, 40, 1, 28, 4, 128, true, KERNELS_BF16},
+        {32, 21, 32, 2, 23, 3, 4, 2, 16, true, KERNELS_F32},   {8, 0, 8, 0, 1, 1, 4, 2, 16, true, KERNELS_BF16},
     };
     test_rig reference = test_open("reference");
     TEST_EACH_BACKEND(rig)
@@ -122,7 +135,7 @@ static void test_random_shapes(void **state)
 static void test_agrees_with_rotate(void **state)
 {
     (void)state;
-    const shape x = {4, 6, 1, 8, 3, 2, 1, 8, true, KERNELS_F32};
+    const shape x = {4, 4, 6, 1, 8, 3, 2, 1, 8, true, KERNELS_F32};
     TEST_EACH_BACKEND(rig)
     {
         material a = material_new(&x, 0);
@@ -149,12 +162,87 @@ static void test_agrees_with_rotate(void **state)
     }
 }
 
+/* Three sets of two rows, the second with one row and the third with none: each into its own page. */
+static void test_sets(void **state)
+{
+    (void)state;
+    const shape x = {6, 6, 6, 0, 4, 3, 2, 1, 8, true, KERNELS_F32};
+    static const int n_rows[] = {2, 1, 0}, first[] = {1, 3, 0};
+    TEST_EACH_BACKEND(rig)
+    {
+        material a = material_new(&x, 0), want = material_new(&x, 0);
+        test_image k[3], v[3];
+        kernels_descriptor d[3];
+        tensor q = test_up(&rig, &a.q), qkv = test_up(&rig, &a.qkv), cosines = test_up(&rig, &a.cosines);
+        tensor sines = test_up(&rig, &a.sines), table = test_up(&rig, &a.key_table), on_k[3], on_v[3];
+        for (int i = 0; i < 3; i++) {
+            k[i] = test_image_copy(&a.k);
+            v[i] = test_image_copy(&a.v);
+            on_k[i] = test_up(&rig, &k[i]);
+            on_v[i] = test_up(&rig, &v[i]);
+            d[i] = (kernels_descriptor){.n_rows = n_rows[i],
+                                        .own_first = first[i],
+                                        .own = {.k = on_k[i].data, .v = on_v[i].data, .capacity = 4}};
+        }
+        kernels_attention at = {.descriptors = test_put(&rig, d, sizeof d),
+                                .n_sets = 3,
+                                .n_heads = x.n_heads,
+                                .n_kv_heads = x.n_kv_heads,
+                                .head_dim = x.head_dim,
+                                .n_classes = x.n_tables,
+                                .q = &q,
+                                .max_rows = x.max_rows,
+                                .dtype = x.dtype};
+        rig.ops->rotate_append(rig.stream, &at, &qkv, &cosines, &sines, &table);
+        test_down(&rig, &q, &a.q);
+        for (int i = 0; i < 3; i++) {
+            test_down(&rig, &on_k[i], &k[i]);
+            test_down(&rig, &on_v[i], &v[i]);
+        }
+        test_assert_ok(&rig);
+        test_free_memory(&rig);
+        test_image q_of_all = a.q;
+        a.q = want.q; /* now all six rows as one set, into one page */
+        shape one = x;
+        one.capacity = 6;
+        test_image_free(&a.k);
+        test_image_free(&a.v);
+        a.k = test_image_new(x.dtype, 6, x.head_dim, x.head_dim);
+        a.v = test_image_new(x.dtype, 6, x.head_dim, x.head_dim);
+        run(&rig, &a, &one);
+        test_assert_ok(&rig);
+        for (int i = 0; i < 3; i++)
+            for (int row = 0; row < 4; row++)
+                for (int j = 0; j < x.head_dim; j++) {
+                    int from = row - first[i];
+                    bool written = from >= 0 && from < n_rows[i];
+                    assert_true(written ? test_at(&k[i], row, j) == test_at(&a.k, 2 * i + from, j)
+                                        : isnan(test_at(&k[i], row, j)));
+                    assert_true(written ? test_at(&v[i], row, j) == test_at(&a.v, 2 * i + from, j)
+                                        : isnan(test_at(&v[i], row, j)));
+                }
+        for (int64_t i = 0; i < x.n_tables * x.max_rows; i++)
+            for (int64_t j = 0; j < (int64_t)x.n_heads * x.head_dim; j++) {
+                bool written = i % 6 % 2 < n_rows[i % 6 / 2];
+                assert_true(written ? test_at(&q_of_all, i, j) == test_at(&a.q, i, j)
+                                    : isnan(test_at(&q_of_all, i, j)));
+            }
+        want.q = q_of_all;
+        material_free(&a);
+        material_free(&want);
+        for (int i = 0; i < 3; i++) {
+            test_image_free(&k[i]);
+            test_image_free(&v[i]);
+        }
+    }
+}
+
 static void test_does_not_fit_fails(void **state)
 {
     (void)state;
-    shape page_full = {4, 6, 5, 8, 1, 2, 1, 8, false, KERNELS_F32},
-          queries_full = {4, 3, 0, 8, 1, 2, 1, 8, false, KERNELS_F32};
-    shape wrong_table = {4, 4, 0, 8, 2, 2, 1, 8, true, KERNELS_F32};
+    shape page_full = {4, 4, 6, 5, 8, 1, 2, 1, 8, false, KERNELS_F32},
+          queries_full = {4, 4, 3, 0, 8, 1, 2, 1, 8, false, KERNELS_F32};
+    shape wrong_table = {4, 4, 4, 0, 8, 3, 2, 1, 8, true, KERNELS_F32};
     TEST_EACH_BACKEND(rig)
     {
         material a = material_new(&page_full, 0);
@@ -166,7 +254,7 @@ static void test_does_not_fit_fails(void **state)
         test_assert_failed(&rig, OMNID_SHAPE);
         material_free(&a);
         a = material_new(&wrong_table, 0);
-        test_set(&a.key_table, 3, 0, 2);
+        test_set(&a.key_table, 3, 0, 3);
         run(&rig, &a, &wrong_table);
         test_assert_failed(&rig, OMNID_SHAPE);
         material_free(&a);
@@ -178,6 +266,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random_shapes),
         cmocka_unit_test(test_agrees_with_rotate),
+        cmocka_unit_test(test_sets),
         cmocka_unit_test(test_does_not_fit_fails),
     };
     return cmocka_run_group_tests_name("rotate_append", tests, NULL, NULL);

@@ -1,16 +1,16 @@
 /* test_score.c: every backend against the reference; scores of all keys that a row sees add up to one. */
 #include "tests/unit/kernels/attention_case.h"
 
-static void run(test_rig *rig, test_image *S, test_image *lse, const attention_case *c)
+/* max_more: a launch for so many more keys than there are. */
+static void run(test_rig *rig, test_image *S, test_image *lse, const attention_case *c, int64_t max_more)
 {
     case_on on;
-    case_up(&on, rig, c);
-    on.a.q = &on.q;
     int64_t width = (int64_t)c->shape.n_heads * c->shape.head_dim;
     test_image out = test_image_new(KERNELS_F32, c->shape.n_rows, width, 0);
     tensor on_out = test_up(rig, &out), on_lse = test_up(rig, lse), on_S = test_up(rig, S);
+    case_up(&on, rig, c, on_S.data);
     rig->ops->attend(rig->stream, &on_out, &on_lse, &on.a);
-    rig->ops->score(rig->stream, &on_S, &on_lse, &on.a, on.scored);
+    rig->ops->score(rig->stream, &on_lse, &on.a, c->n_scored + max_more);
     test_down(rig, &on_S, S);
     test_free_memory(rig);
     test_image_free(&out);
@@ -21,8 +21,8 @@ static void compare(test_rig *rig, test_rig *reference, case_shape shape)
     attention_case *c = case_new(shape);
     test_image lse = test_image_new(KERNELS_F32, shape.n_rows, shape.n_heads, shape.n_heads + 1);
     test_image got = test_image_new(KERNELS_F32, c->n_scored, 1, 1), want = test_image_copy(&got);
-    run(reference, &want, &lse, c);
-    run(rig, &got, &lse, c);
+    run(reference, &want, &lse, c, 0);
+    run(rig, &got, &lse, c, c->n_scored % 3 * 100);
     test_assert_ok(rig);
     test_assert_ok(reference);
     test_assert_close(&got, &want, 1e-9, 5e-5);
@@ -134,7 +134,7 @@ static void test_adds_up_to_one(void **state)
         attention_case *c = case_new(s);
         test_image lse = test_image_new(KERNELS_F32, s.n_rows, s.n_heads, 0);
         test_image S = test_image_new(KERNELS_F32, c->n_scored, 1, 1);
-        run(&rig, &S, &lse, c);
+        run(&rig, &S, &lse, c, 0);
         double sum = 0;
         for (int j = 0; j < c->n_scored; j++)
             sum += test_at(&S, j, 0);
@@ -165,9 +165,35 @@ static void test_no_rows(void **state)
         attention_case *c = case_new(s);
         test_image lse = test_image_new(KERNELS_F32, s.n_rows, s.n_heads, 0);
         test_image S = test_image_new(KERNELS_F32, c->n_scored, 1, 1);
-        run(&rig, &S, &lse, c);
+        run(&rig, &S, &lse, c, 0);
         for (int j = 0; j < c->n_scored; j++)
             assert_true(test_at(&S, j, 0) == 0);
+        test_image_free(&lse);
+        test_image_free(&S);
+        case_free(c);
+    }
+}
+
+static void test_too_many_keys_fail(void **state)
+{
+    (void)state;
+    TEST_EACH_BACKEND(rig)
+    {
+        case_shape s = {.dtype = KERNELS_F32,
+                        .n_heads = 2,
+                        .n_kv_heads = 1,
+                        .head_dim = 4,
+                        .n_classes = 1,
+                        .n_rows = 2,
+                        .n_pages = 1,
+                        .capacity = 20,
+                        .n_keys = 20,
+                        .q_scale = 1};
+        attention_case *c = case_new(s);
+        test_image lse = test_image_new(KERNELS_F32, s.n_rows, s.n_heads, 0);
+        test_image S = test_image_new(KERNELS_F32, c->n_scored, 1, 1);
+        run(&rig, &S, &lse, c, -1);
+        test_assert_failed(&rig, OMNID_SHAPE);
         test_image_free(&lse);
         test_image_free(&S);
         case_free(c);
@@ -177,8 +203,9 @@ static void test_no_rows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),  cmocka_unit_test(test_large_shapes), cmocka_unit_test(test_tiles),
-        cmocka_unit_test(test_adds_up_to_one), cmocka_unit_test(test_no_rows),
+        cmocka_unit_test(test_random_shapes), cmocka_unit_test(test_large_shapes),
+        cmocka_unit_test(test_tiles),         cmocka_unit_test(test_adds_up_to_one),
+        cmocka_unit_test(test_no_rows),       cmocka_unit_test(test_too_many_keys_fail),
     };
     return cmocka_run_group_tests_name("score", tests, NULL, NULL);
 }

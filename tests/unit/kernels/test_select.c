@@ -8,7 +8,7 @@
 typedef struct {
     kernels_key *keys;
     float *S;
-    kernels_counts counts;
+    kernels_descriptor d; /* counts alone, until check() */
 } list;
 
 /* n tokens spread over segments 0 .. c_last; scores of `levels` different values. */
@@ -21,8 +21,8 @@ static list list_new(int n, int c_last, int levels)
             .page = i % 5 - 1, .row = 3 * i, .segment = (int)((int64_t)i * (c_last + 1) / n), .index = 7 * i};
         x.S[i] = (float)test_random_int(0, levels) / (float)levels * 1e-3f;
     }
-    x.counts.c_last = c_last;
-    x.counts.lambda = 0.2;
+    x.d.c_last = c_last;
+    x.d.lambda = 0.2;
     return x;
 }
 
@@ -46,22 +46,21 @@ static void leave_lowest(bool *leaves, const bool *allowed, const float *value, 
 
 static void brute_force(bool *leaves, const list *x)
 {
-    int n = x->counts.n_score, k = x->counts.k_leave, best = 0;
+    int n = x->d.n_score, k = x->d.k_leave, best = 0;
     bool *all = malloc((size_t)n + 1), *candidate = calloc((size_t)n + 1, 1);
     float *sum = malloc((size_t)n * sizeof *sum + 1);
     assert_true(all && candidate && sum);
     memset(all, true, (size_t)n);
     memset(leaves, false, (size_t)n);
-    if (!x->counts.tds) {
+    if (!x->d.tds) {
         leave_lowest(leaves, all, x->S, n, k);
     } else {
         leave_lowest(candidate, all, x->S, n, 2 * k < n ? 2 * k : n);
         for (int i = 1; i < n; i++)
             best = x->S[i] > x->S[best] ? i : best;
         for (int i = 0; i < n; i++) {
-            double term = x->counts.c_last == 0
-                              ? 0
-                              : x->counts.lambda * abs(x->keys[best].segment - x->keys[i].segment) / x->counts.c_last;
+            double term =
+                x->d.c_last == 0 ? 0 : x->d.lambda * abs(x->keys[best].segment - x->keys[i].segment) / x->d.c_last;
             sum[i] = x->S[i] + (float)term;
         }
         leave_lowest(leaves, candidate, sum, n, k);
@@ -73,7 +72,7 @@ static void brute_force(bool *leaves, const list *x)
 
 static void check(test_rig *rig, const list *x, bool want_keys, bool want_kept)
 {
-    int n = x->counts.n_score, k = x->counts.k_leave, at = 0;
+    int n = x->d.n_score, k = x->d.k_leave, at = 0;
     bool *leaves = malloc((size_t)n + 1);
     assert_non_null(leaves);
     brute_force(leaves, x);
@@ -85,8 +84,12 @@ static void check(test_rig *rig, const list *x, bool want_keys, bool want_kept)
     memset(bytes, TEST_POISON, size);
     tensor on_S = test_up(rig, &S), on_kept = test_up(rig, &kept);
     kernels_key *out = test_put(rig, bytes, size), *in = test_put(rig, x->keys, (size_t)n * sizeof(kernels_key));
-    kernels_counts *counts = test_put(rig, &x->counts, sizeof x->counts);
-    rig->ops->select(rig->stream, want_keys ? out : NULL, want_kept ? &on_kept : NULL, &on_S, in, counts);
+    kernels_descriptor d = x->d;
+    d.scored = in;
+    d.S = on_S.data;
+    d.keys_out = want_keys ? out : NULL;
+    d.kept = want_kept ? on_kept.data : NULL;
+    rig->ops->select(rig->stream, test_put(rig, &d, sizeof d), n + n % 3 * 100);
     test_down(rig, &on_kept, &kept);
     test_get(rig, bytes, out, size);
     test_assert_ok(rig);
@@ -119,10 +122,10 @@ static void test_brute_force(void **state)
     for (int i = 0; i < 5 * 4 * 3 * 2; i++) {
         int n = sizes[i % 5];
         list x = list_new(n, last[i / 5 % 4], levels[i / 20 % 3]);
-        x.counts.tds = i / 60;
+        x.d.tds = i / 60;
         const int ks[] = {0, 1, n / 5, n / 2, (int)(0.7 * n), n - 1, n};
         for (int c = 0; c < 7; c++) {
-            x.counts.k_leave = ks[c];
+            x.d.k_leave = ks[c];
             check(&rig, &x, c % 3 != 1, c % 3 != 2);
         }
         list_free(&x);
@@ -135,8 +138,8 @@ static void test_long_list(void **state)
     TEST_EACH_BACKEND(rig)
     for (int tds = 0; tds <= 1; tds++) {
         list x = list_new(3001, 31, 40000);
-        x.counts.k_leave = 901;
-        x.counts.tds = tds;
+        x.d.k_leave = 901;
+        x.d.tds = tds;
         check(&rig, &x, true, true);
         list_free(&x);
     }
@@ -166,8 +169,8 @@ static void test_ties_made_by_rounding(void **state)
         list x = list_new(120, c_last, 1);
         for (int i = 0; i < 120; i++)
             x.S[i] = (float)test_random_int(1, 9) * 1e-9f;
-        x.counts.k_leave = 50;
-        x.counts.tds = 1;
+        x.d.k_leave = 50;
+        x.d.tds = 1;
         check(&rig, &x, true, true);
         list_free(&x);
     }
@@ -182,13 +185,13 @@ static void test_sums_nearly_tie(void **state)
     for (int c_last = 1; c_last < 60; c_last++) {
         list x = list_new(120, c_last, 1);
         for (int i = 0; i < 120; i++) { /* the highest is in segment 0 */
-            float S = (float)(0.3 - x.counts.lambda * x.keys[i].segment / c_last);
+            float S = (float)(0.3 - x.d.lambda * x.keys[i].segment / c_last);
             for (int64_t steps = test_random_int(0, 2); i > 0 && steps > 0; steps--)
                 S = nextafterf(S, 0);
             x.S[i] = S;
         }
-        x.counts.k_leave = 60;
-        x.counts.tds = 1;
+        x.d.k_leave = 60;
+        x.d.tds = 1;
         check(&rig, &x, true, true);
         list_free(&x);
     }
@@ -202,9 +205,14 @@ static void test_impossible_counts_fail(void **state)
         list x = list_new(4, 1, 3);
         test_image S = test_image_new(KERNELS_F32, 4, 1, 1), kept = test_image_new(KERNELS_I32, 4, 1, 1);
         tensor on_S = test_up(&rig, &S), on_kept = test_up(&rig, &kept);
-        kernels_key *in = test_put(&rig, x.keys, 4 * sizeof(kernels_key));
-        x.counts.k_leave = 5;
-        rig.ops->select(rig.stream, NULL, &on_kept, &on_S, in, test_put(&rig, &x.counts, sizeof x.counts));
+        x.d.scored = test_put(&rig, x.keys, 4 * sizeof(kernels_key));
+        x.d.S = on_S.data;
+        x.d.kept = on_kept.data;
+        x.d.k_leave = 5;
+        rig.ops->select(rig.stream, test_put(&rig, &x.d, sizeof x.d), 4);
+        test_assert_failed(&rig, OMNID_SHAPE);
+        x.d.k_leave = 1;
+        rig.ops->select(rig.stream, test_put(&rig, &x.d, sizeof x.d), 3);
         test_assert_failed(&rig, OMNID_SHAPE);
         list_free(&x);
         test_image_free(&S);
