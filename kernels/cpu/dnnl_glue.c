@@ -9,8 +9,12 @@
 #include <sys/auxv.h>
 #endif
 
+/* A product of one shape is code: 256 KiB of address space, of which 20 to 256 are resident (all of it where the kernel joins
+ * neighbours into huge pages), and 1 to 2 ms to make. A camera needs some thirty; a question about the open segment brings
+ * row counts that may never come again. */
 enum {
-    GLUE_CACHE = 512, /* products kept: each is some tens of kilobytes of code */
+    GLUE_CACHE = 128, /* products kept */
+    GLUE_SHARED = 8,  /* kept by oneDNN itself, which would keep 1024: reorders while weights are packed */
     GLUE_TYPICAL_M = 256
 };
 
@@ -188,6 +192,8 @@ omnid_status cpu_dnnl_open(kernels_backend *b, omnid_error *err)
     dnnl_status_t status = dnnl_engine_create(&g->engine, dnnl_cpu, 0);
     if (status == dnnl_success)
         status = dnnl_stream_create(&g->stream, g->engine, dnnl_stream_default_flags);
+    if (status == dnnl_success)
+        status = dnnl_set_primitive_cache_capacity(GLUE_SHARED);
     if (status == dnnl_success)
         return OMNID_OK;
     cpu_dnnl_close(b);
