@@ -56,7 +56,9 @@ bool check_linear(kernels_stream *s, const tensor *y, const tensor *x, int64_t n
     const tensor *r = e ? e->residual : NULL;
     return check_ready(s) && check_shape(s, "linear", "x", x, x->dim[0], k) &&
            check_shape(s, "linear", "y", y, x->dim[0], n) && check_f32_or_bf16(s, "linear", "y", y) &&
-           check_dtype(s, "linear", "x", x, precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32) &&
+           (precision == KERNELS_INT8
+                ? check_f32_or_bf16(s, "linear", "x", x)
+                : check_dtype(s, "linear", "x", x, precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32)) &&
            (!r || (check_shape(s, "linear", "residual", r, x->dim[0], n) &&
                    check_dtype(s, "linear", "residual", r, KERNELS_F32)));
 }
@@ -95,8 +97,13 @@ bool check_embed(kernels_stream *s, const tensor *y, const tensor *table, const 
 {
     if (!check_ready(s))
         return false;
-    WANT(s, table->dtype == KERNELS_F32 || table->dtype == KERNELS_BF16 || table->dtype == KERNELS_F16,
-         "embed: table is %s, want f32, bf16 or f16", kernels_dtype_name(table->dtype));
+    WANT(s,
+         table->dtype == KERNELS_F32 || table->dtype == KERNELS_BF16 || table->dtype == KERNELS_F16 ||
+             table->dtype == KERNELS_I8,
+         "embed: table is %s, want f32, bf16, f16 or i8", kernels_dtype_name(table->dtype));
+    WANT(s, table->dtype != KERNELS_I8 || table->stride == kernels_int8_stride(tensor_cols(table)),
+         "embed: rows of an i8 table are %lld apart, want %lld", (big)table->stride,
+         (big)kernels_int8_stride(tensor_cols(table)));
     return check_vector(s, "embed", "ids", ids, ids->dim[0]) && check_dtype(s, "embed", "ids", ids, KERNELS_I32) &&
            check_shape(s, "embed", "y", y, ids->dim[0], tensor_cols(table)) &&
            check_dtype(s, "embed", "y", y, KERNELS_F32);

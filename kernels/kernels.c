@@ -6,18 +6,15 @@
 
 size_t kernels_dtype_size(kernels_dtype dtype)
 {
-    static const size_t sizes[] = {
-        [KERNELS_F32] = 4, [KERNELS_BF16] = 2, [KERNELS_F16] = 2, [KERNELS_I32] = 4, [KERNELS_U8] = 1};
+    static const size_t sizes[] = {[KERNELS_F32] = 4, [KERNELS_BF16] = 2, [KERNELS_F16] = 2,
+                                   [KERNELS_I32] = 4, [KERNELS_U8] = 1,   [KERNELS_I8] = 1};
     return (unsigned)dtype < sizeof sizes / sizeof *sizes ? sizes[dtype] : 0;
 }
 
 const char *kernels_dtype_name(kernels_dtype dtype)
 {
-    static const char *const names[] = {[KERNELS_F32] = "f32",
-                                        [KERNELS_BF16] = "bf16",
-                                        [KERNELS_F16] = "f16",
-                                        [KERNELS_I32] = "i32",
-                                        [KERNELS_U8] = "u8"};
+    static const char *const names[] = {[KERNELS_F32] = "f32", [KERNELS_BF16] = "bf16", [KERNELS_F16] = "f16",
+                                        [KERNELS_I32] = "i32", [KERNELS_U8] = "u8",     [KERNELS_I8] = "i8"};
     return (unsigned)dtype < sizeof names / sizeof *names ? names[dtype] : "unknown";
 }
 

@@ -15,7 +15,8 @@
 
 #include "base/base.h"
 
-typedef enum { KERNELS_F32, KERNELS_BF16, KERNELS_F16, KERNELS_I32, KERNELS_U8 } kernels_dtype;
+/* I8: rows of numbers with scales, see kernels_int8_rows. */
+typedef enum { KERNELS_F32, KERNELS_BF16, KERNELS_F16, KERNELS_I32, KERNELS_U8, KERNELS_I8 } kernels_dtype;
 
 /* Bytes of one element. */
 size_t kernels_dtype_size(kernels_dtype dtype);
@@ -36,6 +37,23 @@ tensor tensor_1d(void *data, kernels_dtype dtype, int64_t n);
 tensor tensor_rows(const tensor *t, int64_t first, int64_t n);
 /* Address of row i. */
 void *tensor_row(const tensor *t, int64_t i);
+
+/* ---- int8 with scales: how a KERNELS_INT8 weight and an I8 table are stored ----
+ *
+ * A row of k numbers w is cut into groups of KERNELS_INT8_GROUP, the last one maybe shorter. Of each group
+ *
+ *     scale = bf16(max |w| / 127)        q_j = clamp(round(w_j / scale), -127, 127), 0 where the scale is 0
+ *
+ * are kept (quotients in float32, both roundings to nearest even), and the row stands for q_j scale. A group that holds an
+ * infinity or a NaN has a scale that is one. A stored row is k int8, zeros up to a multiple of 16 bytes, then the groups'
+ * scales as BF16, zeros up to a multiple of 16 bytes. */
+enum { KERNELS_INT8_GROUP = 128 };
+
+/* Bytes of the q of a stored row of k, and of the whole row. */
+int64_t kernels_int8_numbers(int64_t k);
+int64_t kernels_int8_stride(int64_t k);
+/* to [n][kernels_int8_stride(k)] of from [n][k], dense, F32, BF16 or F16; both in host memory. */
+void kernels_int8_rows(void *to, const void *from, kernels_dtype dtype, int64_t n, int64_t k);
 
 typedef struct kernels_backend kernels_backend; /* one device; owns weights and memory given out */
 typedef struct kernels_weight kernels_weight;   /* a packed matrix with its bias; immutable */
@@ -126,7 +144,9 @@ typedef struct {
     kernels_dtype dtype; /* of q, and of k and v in every page */
 } kernels_attention;
 
-typedef enum { KERNELS_PLAIN_F32, KERNELS_PLAIN_BF16 } kernels_precision; /* activations and packed weights */
+/* How a weight is packed. PLAIN: as numbers of the type that its x has. INT8: see kernels_int8_rows; x is F32 or BF16, and where
+ * x is BF16 a backend may round q scale to BF16 before it multiplies. */
+typedef enum { KERNELS_PLAIN_F32, KERNELS_PLAIN_BF16, KERNELS_INT8 } kernels_precision;
 
 typedef struct {
     float temperature;        /* 0 = greedy */
@@ -164,7 +184,7 @@ typedef struct kernels_ops {
     size_t (*weight_bytes)(const kernels_weight *w);
 
     /* ---- matrix product and what goes with it ---- */
-    /* y [m][n] = x [m][k] · weight.  x has the weight's precision (F32 or BF16); y is F32 or BF16. */
+    /* y [m][n] = x [m][k] · weight.  x is as the weight's precision says; y is F32 or BF16. */
     void (*linear)(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w, const kernels_epilogue *e);
     /* y [m][d] (F32 or BF16) of x [m][d] F32.  w, b: [d] F32.
      * rmsnorm  y = x * w / sqrt(mean(x²) + eps);  layernorm  y = (x - mean) / sqrt(var + eps) * w + b  (population variance). */
@@ -176,7 +196,8 @@ typedef struct kernels_ops {
     void (*add)(kernels_stream *s, tensor *y, const tensor *x);
     /* y [m][d] = x with another dtype (F32 <-> BF16, round to nearest even). */
     void (*convert)(kernels_stream *s, tensor *y, const tensor *x);
-    /* y [n][d] F32 = table[ids[i]], table [v][d] F32, BF16 or F16, ids I32 [n] in 0 .. v-1 (others: a zero row). */
+    /* y [n][d] F32 = table[ids[i]], table [v][d] F32, BF16, F16 or I8 (rows of kernels_int8_rows, stride
+     * kernels_int8_stride(d)), ids I32 [n] in 0 .. v-1 (others: a zero row). */
     void (*embed)(kernels_stream *s, tensor *y, const tensor *table, const tensor *ids);
     /* y [n][d] = x[rows[i]], rows I32 [n]; same dtype, y and x do not overlap. */
     void (*gather_rows)(kernels_stream *s, tensor *y, const tensor *x, const tensor *rows);

@@ -147,6 +147,18 @@ void *cpu_scratch(kernels_stream *s, size_t size)
     return data;
 }
 
+size_t cpu_scratch_mark(const kernels_stream *s)
+{
+    return ((const struct cpu_stream *)s)->used;
+}
+
+void cpu_scratch_rewind(kernels_stream *s, size_t mark)
+{
+    struct cpu_stream *stream = (struct cpu_stream *)s;
+    if (mark <= stream->used && stream->blocks && !stream->blocks->next)
+        stream->used = mark;
+}
+
 int cpu_threads(const kernels_stream *s, int64_t work)
 {
     const int64_t worth_a_team = 32768; /* elements: some 10 us, twice the price of waking a team */

@@ -30,6 +30,10 @@ struct cpu_stream {
 bool cpu_begin(kernels_stream *s);
 /* size bytes, 64-byte aligned, not cleared. NULL: the stream has failed with OMNID_NOMEM, the op returns. */
 void *cpu_scratch(kernels_stream *s, size_t size);
+/* What was taken after the mark may be taken again: for ops that take the same piece many times. Until the arena has settled,
+ * while it has more than one block, nothing is given back. */
+size_t cpu_scratch_mark(const kernels_stream *s);
+void cpu_scratch_rewind(kernels_stream *s, size_t mark);
 /* Threads for `work` elements of a cheap loop: 1 below some ten thousands, else all; no number between, because libgomp
  * ends the threads a smaller team leaves over and the next region would start them again. */
 int cpu_threads(const kernels_stream *s, int64_t work);

@@ -1,6 +1,7 @@
 /* embed.c     y[i] = table[ids[i]], zeros for an id outside the table     table: [v][d]     y: [n][d] */
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/cpu_math.h"
+#include "kernels/int8.h"
 
 #include <string.h>
 
@@ -8,6 +9,13 @@ CPU_CLONES static void embed_bf16(float *restrict y, const uint16_t *restrict x,
 {
     for (int64_t j = 0; j < d; j++)
         y[j] = f32_from_bf16(x[j]);
+}
+
+/* One group of a row. */
+CPU_CLONES static void embed_int8(float *restrict y, const int8_t *restrict q, float scale, int64_t n)
+{
+    for (int64_t j = 0; j < n; j++)
+        y[j] = (float)q[j] * scale;
 }
 
 static void embed_row(float *y, const tensor *table, int64_t id, int64_t d)
@@ -21,6 +29,10 @@ static void embed_row(float *y, const tensor *table, int64_t id, int64_t d)
         memcpy(y, row, (size_t)d * sizeof *y);
     else if (table->dtype == KERNELS_BF16)
         embed_bf16(y, row, d);
+    else if (table->dtype == KERNELS_I8)
+        for (int64_t j = 0; j < d; j += KERNELS_INT8_GROUP)
+            embed_int8(y + j, (const int8_t *)row + j, int8_scale(row, d, j / KERNELS_INT8_GROUP),
+                       d - j < KERNELS_INT8_GROUP ? d - j : KERNELS_INT8_GROUP);
     else
         for (int64_t j = 0; j < d; j++)
             y[j] = f32_from_f16(((const uint16_t *)row)[j]);

@@ -1,8 +1,10 @@
 /* linear.c     y = activation(x Wᵀ + b) + residual     x: [m][k]     W: [n][k]     y: [m][n]
- * Weights are packed once into the layout that oneDNN chooses; bias, GELU and an added residual run inside its product. */
+ * Weights are packed once into the layout that oneDNN chooses; bias, GELU and an added residual run inside its product. Those
+ * of int8 have a layout and products of their own (linear_int8.c). */
 #include "kernels/cpu/cpu_math.h"
 #include "kernels/cpu/dnnl_glue.h"
 #include "kernels/cpu/few.h"
+#include "kernels/cpu/linear_int8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -11,9 +13,10 @@ struct kernels_weight {
     int64_t n, k;
     kernels_precision precision;
     dnnl_glue_layout *layout;
-    void *packed;  /* 64-byte aligned, in that layout */
-    int64_t few_k; /* rows of a panel that few.h can read; 0: it cannot */
-    float *bias;   /* [n] */
+    void *packed;      /* 64-byte aligned, in that layout */
+    linear_int8 *int8; /* instead of layout and packed */
+    int64_t few_k;     /* rows of a panel that few.h can read; 0: it cannot */
+    float *bias;       /* [n] */
 };
 
 static float linear_load(const void *data, kernels_dtype dtype, int64_t i)
@@ -90,6 +93,22 @@ static omnid_status linear_fill(kernels_backend *b, kernels_weight *w, const ker
     return status;
 }
 
+static omnid_status linear_no_memory(const kernels_weight *w, omnid_error *err)
+{
+    return omnid_fail(err, OMNID_NOMEM, "cpu backend: no memory for a weight [%lld][%lld]", (long long)w->n,
+                      (long long)w->k);
+}
+
+static omnid_status linear_plain_open(kernels_backend *b, kernels_weight *w, const kernels_part *parts, int n_parts,
+                                      omnid_error *err)
+{
+    OMNID_TRY(dnnl_glue_layout_open(b, &w->layout, w->n, w->k, w->precision, err));
+    if (few_usable() && dnnl_glue_layout_width(w->layout, &w->few_k) != FEW_WIDTH)
+        w->few_k = 0;
+    w->packed = linear_memory(dnnl_glue_layout_bytes(w->layout));
+    return w->packed ? linear_fill(b, w, parts, n_parts, err) : linear_no_memory(w, err);
+}
+
 omnid_status cpu_pack(kernels_backend *b, kernels_weight **out, const kernels_part *parts, int n_parts, int64_t k,
                       kernels_precision precision, omnid_error *err)
 {
@@ -104,18 +123,11 @@ omnid_status cpu_pack(kernels_backend *b, kernels_weight **out, const kernels_pa
     if (!w)
         return omnid_fail(err, OMNID_NOMEM, "cpu backend: no memory for %zu bytes", sizeof *w);
     *w = (kernels_weight){.n = n, .k = k, .precision = precision};
-    omnid_status status = dnnl_glue_layout_open(b, &w->layout, n, k, precision, err);
-    if (status == OMNID_OK && few_usable() && dnnl_glue_layout_width(w->layout, &w->few_k) != FEW_WIDTH)
-        w->few_k = 0;
-    if (status == OMNID_OK) {
-        w->packed = linear_memory(dnnl_glue_layout_bytes(w->layout));
-        w->bias = linear_memory((size_t)n * sizeof *w->bias);
-        if (!w->packed || !w->bias)
-            status = omnid_fail(err, OMNID_NOMEM, "cpu backend: no memory for a weight [%lld][%lld]", (long long)n,
-                                (long long)k);
-    }
+    w->bias = linear_memory((size_t)n * sizeof *w->bias);
+    omnid_status status = w->bias ? OMNID_OK : linear_no_memory(w, err);
     if (status == OMNID_OK)
-        status = linear_fill(b, w, parts, n_parts, err);
+        status = precision == KERNELS_INT8 ? linear_int8_open(b, &w->int8, parts, n_parts, n, k, err)
+                                           : linear_plain_open(b, w, parts, n_parts, err);
     if (status == OMNID_OK)
         linear_stack_bias(w->bias, parts, n_parts);
     *out = w;
@@ -128,6 +140,7 @@ void cpu_weight_free(kernels_backend *b, kernels_weight **w)
 {
     (void)b;
     if (*w) {
+        linear_int8_close(&(*w)->int8);
         dnnl_glue_layout_close(&(*w)->layout);
         free((*w)->packed);
         free((*w)->bias);
@@ -138,17 +151,13 @@ void cpu_weight_free(kernels_backend *b, kernels_weight **w)
 
 size_t cpu_weight_bytes(const kernels_weight *w)
 {
-    return sizeof *w + (size_t)w->n * sizeof *w->bias + dnnl_glue_layout_bytes(w->layout);
+    return sizeof *w + (size_t)w->n * sizeof *w->bias +
+           (w->int8 ? linear_int8_bytes(w->int8) : dnnl_glue_layout_bytes(w->layout));
 }
 
-/* y = x Wᵀ + …, y of a dtype and with an addend that oneDNN takes as they are. */
-static void linear_run(kernels_stream *s, const tensor *y, const tensor *x, const kernels_weight *w, bool gelu,
-                       bool sum)
+void linear_dnnl(kernels_stream *s, const tensor *y, const tensor *x, const linear_packed *w,
+                 kernels_precision precision, bool gelu, bool sum)
 {
-    if (x->dim[0] <= FEW_ROWS && w->few_k > 0 && y->dtype == KERNELS_F32 && !gelu) {
-        few_linear(s, y, x, w->packed, w->bias, w->n, w->k, w->few_k, sum);
-        return;
-    }
     dnnl_glue_product p;
     memset(&p, 0, sizeof p); /* it is compared as bytes */
     p.n = w->n;
@@ -156,7 +165,7 @@ static void linear_run(kernels_stream *s, const tensor *y, const tensor *x, cons
     p.m = x->dim[0];
     p.x_stride = x->stride;
     p.y_stride = y->stride;
-    p.precision = w->precision;
+    p.precision = (int32_t)precision;
     p.y_dtype = y->dtype;
     p.gelu = gelu;
     p.sum = sum;
@@ -171,6 +180,20 @@ static void linear_run(kernels_stream *s, const tensor *y, const tensor *x, cons
         return;
     if (dnnl_glue_matmul_run(s->backend, m, y->data, x->data, w->packed, w->bias, scratch, &err) != OMNID_OK)
         kernels_stream_fail(s, err.status, "%s", err.text);
+}
+
+/* y = x Wᵀ + …, y of a dtype and with an addend that oneDNN takes as they are. */
+static void linear_run(kernels_stream *s, const tensor *y, const tensor *x, const kernels_weight *w, bool gelu,
+                       bool sum)
+{
+    if (w->int8)
+        linear_int8_run(s, y, x, w->int8, w->bias, gelu, sum);
+    else if (x->dim[0] <= FEW_ROWS && w->few_k > 0 && y->dtype == KERNELS_F32 && !gelu)
+        few_linear(s, y, x,
+                   &(few_weight){.packed = w->packed, .bias = w->bias, .n = w->n, .k = w->k, .k_rounded = w->few_k},
+                   KERNELS_LINEAR, sum);
+    else
+        linear_dnnl(s, y, x, &(linear_packed){w->layout, w->packed, w->bias, w->n, w->k}, w->precision, gelu, sum);
 }
 
 CPU_CLONES static void linear_round(uint16_t *to, const float *from, int64_t n)
@@ -191,7 +214,7 @@ void cpu_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_wei
         return;
     bool gelu = e && e->activation == KERNELS_GELU;
     const tensor *residual = e ? e->residual : NULL;
-    if (y->dtype == KERNELS_BF16 && (residual || w->precision == KERNELS_PLAIN_F32)) {
+    if (y->dtype == KERNELS_BF16 && (residual || w->precision != KERNELS_PLAIN_BF16)) {
         float *sum = cpu_scratch(s, (size_t)(x->dim[0] * w->n) * sizeof *sum);
         if (!sum)
             return;

@@ -94,7 +94,7 @@ struct cuda_stream {
     void *blas_work; /* cuBLASLt's workspace, CUDA_BLAS_WORK bytes */
 };
 
-enum { CUDA_ALIGN = 256, CUDA_BLAS_WORK = 32 << 20 };
+enum { CUDA_ALIGN = 256, CUDA_BLAS_WORK = 32 << 20, CUDA_INT8_ROWS = 32 /* that an int8 weight meets as it is */ };
 
 /* ---- stream.c ---- */
 static inline cuda_stream *cuda_of(kernels_stream *s)
@@ -156,13 +156,13 @@ typedef struct {
 /* False: cuBLASLt has no algorithm for it. Nothing was done then, and the stream is as it was. */
 bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p);
 
-/* ---- linear.c, pack.cu, epilogue.cu, few_rows.cu ---- */
+/* ---- linear.c, linear_int8.c, pack.cu, epilogue.cu, few_rows.cu, int8_widen.cu, int8_tiles.cu ---- */
 struct kernels_weight {
     int64_t n, k, stride; /* rows begin at multiples of 16 bytes */
-    kernels_dtype dtype;
-    void *w;         /* [n][stride] */
-    float *bias;     /* [n]; NULL = zeros */
-    void *bias_bf16; /* the same as BF16; NULL where that would round */
+    kernels_dtype dtype;  /* F32, BF16, or I8: rows of kernels_int8_rows */
+    void *w;              /* [n][stride] */
+    float *bias;          /* [n]; NULL = zeros */
+    void *bias_bf16;      /* the same as BF16; NULL where that would round */
     size_t bytes;
 };
 omnid_status cuda_pack(kernels_backend *b, kernels_weight **out, const kernels_part *parts, int n_parts, int64_t k,
@@ -176,6 +176,18 @@ void cuda_pack_rows(kernels_stream *s, void *to, kernels_dtype dtype, int64_t st
 /* y = activation(sums + bias) + residual; sums F32 [m][n] with a stride, bias F32 [n] or NULL; y may be sums. */
 void cuda_epilogue(kernels_stream *s, tensor *y, const tensor *sums, const float *bias, kernels_activation activation,
                    const tensor *residual);
+/* All of linear with a plain weight, after its checks. It takes scratch memory from `reserved` bytes on only. */
+void cuda_linear_plain(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                       kernels_activation activation, const tensor *residual, size_t reserved);
+/* The same with an I8 weight. */
+void cuda_linear_int8(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                      kernels_activation activation, const tensor *residual);
+/* to [n][kernels_int8_numbers(k)] F32 or BF16 from n stored rows of k. */
+void cuda_int8_widen(kernels_stream *s, void *to, kernels_dtype dtype, const void *from, int64_t n, int64_t k);
+/* Whether int8_tiles.cu takes this x; its product then, with an I8 weight. */
+bool cuda_int8_in_tiles(const tensor *x);
+void cuda_int8_tiles(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                     kernels_activation activation, const tensor *residual);
 /* All of linear by an own kernel, a warp a feature: for few rows, and for what cuBLASLt has no algorithm for. */
 void cuda_linear_few_rows(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
                           kernels_activation activation, const tensor *residual);

@@ -28,6 +28,17 @@ static __device__ __forceinline__ float cuda_load(const __half *at)
     return __half2float(*at);
 }
 
+static __device__ __forceinline__ float cuda_load(const int8_t *at)
+{
+    return (float)*at;
+}
+
+/* Scale of the numbers about `column` of a stored int8 row (kernels.h) with its scales behind `numbers` bytes. */
+static __device__ __forceinline__ float cuda_int8_scale(const int8_t *row, int64_t numbers, int64_t column)
+{
+    return cuda_load(reinterpret_cast<const bf16 *>(row + numbers) + column / KERNELS_INT8_GROUP);
+}
+
 static __device__ __forceinline__ void cuda_store(float *at, float value)
 {
     *at = value;
@@ -70,6 +81,20 @@ static __device__ __forceinline__ unsigned cuda_word_of(float first, float secon
     unsigned word;
     memcpy(&word, &pair, sizeof word);
     return word;
+}
+
+/* Four int8 of a word as two words of two bf16; exact. With 128 added a number fits below the 24 bits of 2^23. */
+static __device__ __forceinline__ void cuda_words_of_int8(unsigned &first, unsigned &second, unsigned four)
+{
+    const unsigned shifted = four ^ 0x80808080u, high = 0x4b000000u; /* 2^23 */
+    const float offset = 8388736.0f;                                 /* 2^23 + 128 */
+    unsigned bits[4];
+    const unsigned bytes[4] = {0x7650u, 0x7651u, 0x7652u, 0x7653u};
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+        bits[i] = __float_as_uint(__uint_as_float(__byte_perm(shifted, high, bytes[i])) - offset);
+    first = __byte_perm(bits[0], bits[1], 0x7632u); /* the upper halves are the numbers as bf16 */
+    second = __byte_perm(bits[2], bits[3], 0x7632u);
 }
 
 template <int N> static __device__ __forceinline__ void cuda_store_pack(bf16 *to, const float from[N])

@@ -3,6 +3,19 @@
 
 enum { THREADS = 128 };
 
+/* N numbers of a row at a column. An int8 row has scales behind its d numbers and their padding. */
+template <int N, typename T>
+static __device__ __forceinline__ void embed_load(float values[N], const T *row, int64_t column, int64_t d)
+{
+    cuda_load_pack<N>(values, row + column);
+    if constexpr (sizeof(T) == 1) {
+        float scale = cuda_int8_scale(row, (d + 15) / 16 * 16, column);
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            values[i] *= scale;
+    }
+}
+
 template <typename T, int N>
 static __global__ void embed_kernel(float *y, int64_t y_stride, const T *table, int64_t table_stride, int64_t n_rows,
                                     const int32_t *ids, int64_t n, int64_t d)
@@ -14,7 +27,7 @@ static __global__ void embed_kernel(float *y, int64_t y_stride, const T *table, 
         float values[N] = {};
         int32_t id = ids[i];
         if (id >= 0 && id < n_rows)
-            cuda_load_pack<N>(values, table + id * table_stride + column);
+            embed_load<N>(values, table + id * table_stride, column, d);
         cuda_store_pack<N>(y + i * y_stride + column, values);
     }
 }
@@ -34,6 +47,8 @@ void cuda_embed(kernels_stream *s, tensor *y, const tensor *table, const tensor 
         return;
     if (table->dtype == KERNELS_F16)
         embed_launch<__half>(s, y, table, ids);
+    else if (table->dtype == KERNELS_I8)
+        embed_launch<int8_t>(s, y, table, ids);
     else
         cuda_by_dtype(table->dtype, [&](auto type) { embed_launch<decltype(type)>(s, y, table, ids); });
 }

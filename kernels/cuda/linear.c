@@ -75,6 +75,34 @@ static void pack_part(kernels_stream *s, kernels_weight *w, const kernels_part *
     }
 }
 
+/* The same into stored int8 rows, which the host makes. */
+static void pack_part_int8(kernels_stream *s, kernels_weight *w, const kernels_part *part, int64_t first)
+{
+    size_t from_row = (size_t)w->k * kernels_dtype_size(part->dtype);
+    int64_t at_once = PACK_PIECE / w->stride > 1 ? PACK_PIECE / w->stride : 1;
+    at_once = at_once < part->n ? at_once : part->n;
+    char *rows = malloc((size_t)(at_once * w->stride));
+    if (!rows)
+        kernels_stream_fail(s, OMNID_NOMEM, "cuda backend: no memory for %lld bytes of int8 rows",
+                            (long long)(at_once * w->stride));
+    for (int64_t row = 0; row < part->n && s->error.status == OMNID_OK; row += at_once) {
+        int64_t n = part->n - row < at_once ? part->n - row : at_once;
+        kernels_int8_rows(rows, (const char *)part->data + (size_t)row * from_row, part->dtype, n, w->k);
+        cuda_upload(s, (char *)w->w + (first + row) * w->stride, rows, (size_t)(n * w->stride));
+    }
+    free(rows);
+}
+
+static void pack_shape(kernels_weight *w, int64_t n, int64_t k, kernels_precision precision)
+{
+    w->dtype = precision == KERNELS_INT8 ? KERNELS_I8 : precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+    int64_t size = (int64_t)kernels_dtype_size(w->dtype), pack = 16 / size;
+    w->n = n;
+    w->k = k;
+    w->stride = precision == KERNELS_INT8 ? kernels_int8_stride(k) : (k + pack - 1) / pack * pack;
+    w->bytes = (size_t)(n * w->stride * size);
+}
+
 omnid_status cuda_pack(kernels_backend *b, kernels_weight **out, const kernels_part *parts, int n_parts, int64_t k,
                        kernels_precision precision, omnid_error *err)
 {
@@ -89,18 +117,13 @@ omnid_status cuda_pack(kernels_backend *b, kernels_weight **out, const kernels_p
     kernels_weight *w = calloc(1, sizeof *w);
     if (!w)
         return omnid_fail(err, OMNID_NOMEM, "cuda backend: no memory for %zu bytes", sizeof *w);
-    w->dtype = precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
-    int64_t size = (int64_t)kernels_dtype_size(w->dtype), pack = 16 / size;
-    w->n = n;
-    w->k = k;
-    w->stride = (k + pack - 1) / pack * pack;
-    w->bytes = (size_t)(n * w->stride * size);
+    pack_shape(w, n, k, precision);
     w->w = cuda_alloc(b, w->bytes);
     if (!w->w)
         kernels_stream_fail(s, OMNID_NOMEM, "cuda backend: no memory for a weight [%lld][%lld] on %s", (long long)n,
                             (long long)k, b->name);
     for (int i = 0; i < n_parts && s->error.status == OMNID_OK; first += parts[i++].n)
-        pack_part(s, w, &parts[i], first);
+        (precision == KERNELS_INT8 ? pack_part_int8 : pack_part)(s, w, &parts[i], first);
     if (s->error.status == OMNID_OK && pack_bias(s, w, parts, n_parts))
         cuda_wait(s); /* other streams may use it at once */
     omnid_status status = kernels_stream_status(s, err);
@@ -143,14 +166,14 @@ static bool multiply_whole(kernels_stream *s, cuda_product p, const kernels_weig
 
 /* By cuBLASLt into float32 sums, which epilogue.cu finishes. */
 static bool multiply_sums(kernels_stream *s, cuda_product p, tensor *y, const kernels_weight *w,
-                          kernels_activation activation, const tensor *residual)
+                          kernels_activation activation, const tensor *residual, size_t reserved)
 {
     tensor sums = *y;
     if (y->dtype != KERNELS_F32 || (residual && residual->data == y->data)) {
-        void *scratch = cuda_scratch_take(s, (size_t)(p.m * p.n) * sizeof(float));
+        char *scratch = cuda_scratch_take(s, reserved + (size_t)(p.m * p.n) * sizeof(float));
         if (!scratch)
             return true;
-        sums = tensor_2d(scratch, KERNELS_F32, p.m, p.n);
+        sums = tensor_2d(scratch + reserved, KERNELS_F32, p.m, p.n);
     }
     p.y = sums.data;
     p.y_stride = sums.stride;
@@ -161,13 +184,9 @@ static bool multiply_sums(kernels_stream *s, cuda_product p, tensor *y, const ke
     return true;
 }
 
-void cuda_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w, const kernels_epilogue *e)
+void cuda_linear_plain(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                       kernels_activation activation, const tensor *residual, size_t reserved)
 {
-    kernels_precision precision = w->dtype == KERNELS_BF16 ? KERNELS_PLAIN_BF16 : KERNELS_PLAIN_F32;
-    if (!cuda_begin(s) || !check_linear(s, y, x, w->n, w->k, precision, e) || cuda_nothing(y))
-        return;
-    kernels_activation activation = e ? e->activation : KERNELS_LINEAR;
-    const tensor *residual = e ? e->residual : NULL;
     /* One row may have any stride; cuBLASLt wants one that a row fits in. */
     int64_t m = x->dim[0], n = w->n;
     cuda_product p = {.m = m,
@@ -182,6 +201,21 @@ void cuda_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_we
                       .dtype = w->dtype,
                       .y_dtype = y->dtype};
     if (m <= FEW_ROWS ||
-        !(multiply_whole(s, p, w, activation, residual) || multiply_sums(s, p, y, w, activation, residual)))
+        !(multiply_whole(s, p, w, activation, residual) || multiply_sums(s, p, y, w, activation, residual, reserved)))
         cuda_linear_few_rows(s, y, x, w, activation, residual);
+}
+
+void cuda_linear(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w, const kernels_epilogue *e)
+{
+    kernels_precision precision = w->dtype == KERNELS_I8     ? KERNELS_INT8
+                                  : w->dtype == KERNELS_BF16 ? KERNELS_PLAIN_BF16
+                                                             : KERNELS_PLAIN_F32;
+    if (!cuda_begin(s) || !check_linear(s, y, x, w->n, w->k, precision, e) || cuda_nothing(y))
+        return;
+    kernels_activation activation = e ? e->activation : KERNELS_LINEAR;
+    const tensor *residual = e ? e->residual : NULL;
+    if (precision == KERNELS_INT8)
+        cuda_linear_int8(s, y, x, w, activation, residual);
+    else
+        cuda_linear_plain(s, y, x, w, activation, residual, 0);
 }

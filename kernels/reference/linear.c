@@ -1,6 +1,8 @@
 /* linear.c     y = activation(x Wᵀ + b) + residual     x: [m][k]     W: [n][k]     y: [m][n]
- * A weight keeps the checkpoint's values as float32 (rounded to bf16 for a bf16 weight), 16 features side by side so that
- * the compiler can add 16 sums at once; each output is still one sum over k in order, in float64. */
+ * A weight keeps the checkpoint's values as float32 (rounded to bf16 for a bf16 weight; what q scale makes of an int8 one), 16
+ * features side by side so that the compiler can add 16 sums at once; each output is still one sum over k in order, in
+ * float64. */
+#include "kernels/int8.h"
 #include "kernels/reference/reference.h"
 
 enum { TILE = 16 };
@@ -13,13 +15,17 @@ struct kernels_weight {
 };
 
 /* Rows of one part from row `first` of the weight on. */
-static void linear_pack_part(kernels_weight *w, const kernels_part *part, int64_t first)
+static void linear_pack_part(kernels_weight *w, const kernels_part *part, int64_t first, void *int8_row)
 {
     for (int64_t i = 0; i < part->n; i++) {
         int64_t row = first + i;
         float *tile = w->w + row / TILE * w->k * TILE + row % TILE;
+        if (int8_row)
+            kernels_int8_rows(int8_row, (const char *)part->data + (size_t)(i * w->k) * kernels_dtype_size(part->dtype),
+                              part->dtype, 1, w->k);
         for (int64_t j = 0; j < w->k; j++) {
-            float value = reference_load(part->data, part->dtype, i * w->k + j);
+            float value =
+                int8_row ? int8_value(int8_row, w->k, j) : reference_load(part->data, part->dtype, i * w->k + j);
             tile[j * TILE] = w->precision == KERNELS_PLAIN_BF16 ? f32_from_bf16(bf16_from_f32(value)) : value;
         }
         w->bias[row] = part->bias ? reference_load(part->bias, part->dtype, i) : 0.0f;
@@ -39,7 +45,9 @@ omnid_status reference_pack(kernels_backend *b, kernels_weight **out, const kern
                           (long long)k);
     kernels_weight *w = calloc(1, sizeof *w + (size_t)n * sizeof(float));
     float *values = w ? calloc((size_t)((n + TILE - 1) / TILE * k), TILE * sizeof(float)) : NULL;
-    if (!values) {
+    void *int8_row = values && precision == KERNELS_INT8 ? malloc((size_t)kernels_int8_stride(k)) : NULL;
+    if (!values || (precision == KERNELS_INT8 && !int8_row)) {
+        free(values);
         free(w);
         return omnid_fail(err, OMNID_NOMEM, "reference backend: no memory for a weight [%lld][%lld]", (long long)n,
                           (long long)k);
@@ -47,9 +55,10 @@ omnid_status reference_pack(kernels_backend *b, kernels_weight **out, const kern
     *w = (kernels_weight){.n = n, .k = k, .precision = precision, .w = values};
     int64_t first = 0;
     for (int i = 0; i < n_parts; i++) {
-        linear_pack_part(w, &parts[i], first);
+        linear_pack_part(w, &parts[i], first, int8_row);
         first += parts[i].n;
     }
+    free(int8_row);
     *out = w;
     return OMNID_OK;
 }

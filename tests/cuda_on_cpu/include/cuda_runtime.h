@@ -312,6 +312,16 @@ static inline float __uint_as_float(unsigned bits)
     memcpy(&x, &bits, sizeof x);
     return x;
 }
+/* Byte i of the result is byte (selector >> 4 i) & 7 of b above a. */
+static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector)
+{
+    std::uint64_t bytes = static_cast<std::uint64_t>(b) << 32 | a;
+    unsigned out = 0;
+    for (int i = 0; i < 4; i++)
+        out |= static_cast<unsigned>(bytes >> 8 * (selector >> 4 * i & 7) & 0xff) << 8 * i;
+    return out;
+}
+
 static inline int __float_as_int(float x)
 {
     return static_cast<int>(__float_as_uint(x));

@@ -191,6 +191,8 @@ double test_at(const test_image *x, int64_t row, int64_t col)
         return ((const int32_t *)data)[col];
     case KERNELS_U8:
         return ((const uint8_t *)data)[col];
+    case KERNELS_I8:
+        return ((const int8_t *)data)[col];
     }
     return NAN;
 }
