@@ -181,6 +181,7 @@ omnid_status bench_layers(bench *b, omnid_error *err)
     omnid_timeline *tl = NULL;
     omnid_engine_params e = omnid_engine_params_default();
     e.slice_rows = WHOLE_SEGMENT_ROWS;
+    e.graphs = false; /* a slice a layer */
     OMNID_TRY(probe_open(&p, b->model, &e, err));
     omnid_status st = at_start(b, &p, err);
     if (st == OMNID_OK)

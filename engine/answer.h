@@ -51,6 +51,7 @@ typedef struct answer {
     int64_t answer_at;  /* position of the first generated token */
     int n_before;       /* audio and video tokens before any pruning */
     int c_last;
+    bool whole;        /* all layers in one slice */
     int listed_layers; /* layers below read listed keys; from here on the fork's own */
     int64_t n[CONFIG_MAX_LAYERS], k[CONFIG_MAX_LAYERS];
     int64_t list_of[CONFIG_MAX_LAYERS];   /* where layer l's list starts in lists */
@@ -97,6 +98,11 @@ void answer_free(memory *mem, answer *a);
 /* question.c: one slice of everything before the first token. Sets a->stage. */
 omnid_status answer_step(answer *a, omnid_slice *slice, omnid_error *err);
 
+/* question_whole.c: whether all layers may run in one slice that the backend records; rows of its launches; that slice. */
+bool answer_is_whole(const answer *a);
+int answer_launch_rows(const answer *a);
+omnid_status answer_step_whole(answer *a, omnid_slice *slice, omnid_error *err);
+
 /* question_own.c: from pages' kept rows to the fork's own rows, and one slice over them. */
 omnid_status answer_begin_own(answer *a, omnid_error *err);
 omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err);
@@ -142,6 +148,7 @@ typedef struct {
     answer **answers; /* [n] of the step's rows; NULL: nobody's, any more */
     int n, capacity, layer;
     int n_answers; /* when the step began */
+    bool whole;    /* the step is one slice, of rounded numbers of rows, that the backend may record */
     decode_group groups[DECODE_GROUPS];
     bool dropped;     /* host has descriptors that `given` has not */
     buffer x, logits; /* F32 [n][hidden], [n][vocabulary] */

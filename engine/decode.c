@@ -1,18 +1,25 @@
 /* decode.c: one token of several answers at once: products in one batch, attention of all answers in one call. Answers whose
- * window has moved have three tables of queries, the others one: two groups of rows, and a call each. */
+ * window has moved have three tables of queries, the others one: two groups of rows, and a call each. Where the backend can
+ * record a step, it is one slice, and the groups are filled up with rows that are nobody's to a power of two. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/engine.h"
+#include "engine/path.h"
 
-static omnid_status batch_grow(decode_batch *b, omnid_error *err)
+/* A row for an answer, or for nobody. */
+static omnid_status add_row(decode_batch *b, answer *a, omnid_error *err)
 {
+    if (b->n < b->capacity) {
+        b->answers[b->n++] = a;
+        return OMNID_OK;
+    }
     int capacity = b->capacity ? 2 * b->capacity : 8;
     answer **answers = realloc(b->answers, (size_t)capacity * sizeof *answers);
     if (!answers)
         return omnid_fail(err, OMNID_NOMEM, "no memory to decode %d answers", capacity);
     b->answers = answers;
     b->capacity = capacity;
+    b->answers[b->n++] = a;
     return OMNID_OK;
 }
 
@@ -24,18 +31,21 @@ static omnid_status collect_group(omnid_engine *e, decode_batch *b, decode_group
     for (answer *a = e->answers; a && b->n_answers < most; a = a->next) {
         if (a->stage != ANSWER_DECODE || a->end.status != OMNID_OK || rotary_n_tables(a->view.delta) != n_tables)
             continue;
-        if (b->n == b->capacity)
-            OMNID_TRY(batch_grow(b, err));
-        b->answers[b->n++] = a;
+        OMNID_TRY(add_row(b, a, err));
         b->n_answers++;
     }
     g->n = b->n - g->first;
+    for (int rows = b->whole && g->n ? path_rows(g->n, 1, e->params.slice_rows) : 0; g->n < rows; g->n++)
+        OMNID_TRY(add_row(b, NULL, err));
     return OMNID_OK;
 }
 
 static omnid_status collect(omnid_engine *e, decode_batch *b, omnid_error *err)
 {
-    int most = e->params.deterministic ? 1 : e->params.slice_rows;
+    b->whole = path_wanted(e);
+    int room = e->params.slice_rows, most = e->params.deterministic ? 1 : room;
+    if (b->whole && most > 1)
+        most = room > 1 ? room / 2 : 1; /* both groups filled up have fewer than twice the rows */
     b->n = b->n_answers = 0;
     OMNID_TRY(collect_group(e, b, &b->groups[0], 1, most, err));
     return collect_group(e, b, &b->groups[1], KERNELS_N_CLASSES, most, err);
@@ -52,13 +62,16 @@ static kernels_descriptor *host_descriptor(const decode_batch *b, int layer, int
     return (kernels_descriptor *)(void *)b->host + (int64_t)layer * b->n + row;
 }
 
-/* What a row sees in every layer. */
-static void describe_row(const decode_batch *b, int row)
+/* What a row sees in every layer; nobody's sees nothing. */
+static void describe_row(const decode_batch *b, int row, int n_layers)
 {
     answer *a = b->answers[row];
-    for (int l = 0; l < a->timeline->engine->model->config.text.n_layers; l++) {
-        bool listed = l < a->listed_layers;
+    for (int l = 0; l < n_layers; l++) {
         kernels_descriptor *d = host_descriptor(b, l, row);
+        *d = (kernels_descriptor){0};
+        if (!a)
+            continue;
+        bool listed = l < a->listed_layers;
         *d = (kernels_descriptor){.n_rows = 1,
                                   .n_prefix = a->timeline->prefix_ids.n,
                                   .n_keys = listed ? (int32_t)a->n[l] : 0,
@@ -82,6 +95,8 @@ static omnid_status place_group(omnid_engine *e, const decode_batch *b, const de
     float *cos = (float *)(void *)(b->host + g->cos), *sin = (float *)(void *)(b->host + g->sin);
     for (int i = 0; i < g->n; i++) {
         const answer *a = b->answers[g->first + i];
+        if (!a)
+            continue;
         int64_t p = a->answer_at + a->n_fed;
         rotary_tables(angles, angles + g->n_tables * half, e->model, &(position){p, p, p}, 1, a->view.delta);
         for (int t = 0; t < g->n_tables; t++) {
@@ -115,7 +130,7 @@ static omnid_status describe_step(omnid_engine *e, decode_batch *b, omnid_error 
         b->host_size = size;
     }
     for (int i = 0; i < b->n; i++)
-        describe_row(b, i);
+        describe_row(b, i, c->n_layers);
     for (int g = 0; g < DECODE_GROUPS; g++)
         OMNID_TRY(place_group(e, b, &b->groups[g], err));
     e->ops->upload(e->stream, b->given.data, b->host, size);
@@ -129,7 +144,7 @@ static omnid_status embed_step(omnid_engine *e, decode_batch *b, omnid_error *er
     if (!ids)
         return omnid_fail(err, OMNID_NOMEM, "no memory for %d ids", b->n);
     for (int i = 0; i < b->n; i++)
-        ids[i] = b->answers[i]->next_token;
+        ids[i] = b->answers[i] ? b->answers[i]->next_token : -1; /* a row of zeros */
     omnid_status status = engine_embed(e, b->x.data, ids, b->n, err);
     free(ids);
     return status;
@@ -214,14 +229,40 @@ static void tell_dropped(omnid_engine *e, decode_batch *b)
     b->dropped = false;
 }
 
-/* The step's last slice: logits, and each answer's next token. An answer that fails ends alone. */
-static omnid_status finish(omnid_engine *e, decode_batch *b, omnid_error *err)
+static void run_head(omnid_engine *e, decode_batch *b)
 {
     const text_config *c = &e->model->config.text;
     tensor x = buffer_2d(&b->x, KERNELS_F32, b->n, c->hidden);
     tensor logits = buffer_2d(&b->logits, KERNELS_F32, b->n, c->vocabulary);
     decoder_head(&e->decoder, &logits, &x);
-    OMNID_TRY(kernels_stream_status(e->stream, err));
+}
+
+static void enqueue(void *user)
+{
+    omnid_engine *e = user;
+    decode_batch *b = &e->batch;
+    for (b->layer = 0; b->layer < e->model->config.text.n_layers; b->layer++)
+        run_layer(e, b);
+    run_head(e, b);
+}
+
+static uint64_t path_of(const omnid_engine *e, const decode_batch *b)
+{
+    const decoder_work *w = &e->decoder;
+    const void *addresses[] = {b->x.data, b->logits.data, b->given.data,   w->norm.data, w->qkv.data,
+                               w->q.data, w->attn.data,   w->gate_up.data, w->ffn.data};
+    uint64_t path = PATH_DECODE;
+    for (int g = 0; g < DECODE_GROUPS; g++)
+        path = path_add(path, (uint64_t)b->groups[g].n);
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
+        path = path_add_address(path, addresses[i]);
+    return path;
+}
+
+/* Each answer's next token. An answer that fails ends alone. */
+static void take_tokens(omnid_engine *e, decode_batch *b)
+{
+    tensor logits = buffer_2d(&b->logits, KERNELS_F32, b->n, e->model->config.text.vocabulary);
     for (int i = 0; i < b->n; i++) {
         tensor row = tensor_rows(&logits, i, 1);
         if (!b->answers[i])
@@ -232,13 +273,44 @@ static omnid_status finish(omnid_engine *e, decode_batch *b, omnid_error *err)
             b->answers[i]->end = failure;
     }
     b->n = 0;
+}
+
+/* One layer, or the head and the tokens. */
+static omnid_status step_layer(omnid_engine *e, decode_batch *b, omnid_slice *slice, omnid_error *err)
+{
+    bool last = b->layer == e->model->config.text.n_layers;
+    slice->layer = last ? -1 : b->layer;
+    slice->n_layers = !last;
+    if (last) {
+        run_head(e, b);
+    } else {
+        tell_dropped(e, b);
+        run_layer(e, b);
+        b->layer++;
+    }
+    OMNID_TRY(kernels_stream_status(e->stream, err));
+    if (last)
+        take_tokens(e, b);
+    return OMNID_OK;
+}
+
+/* All layers, the head and the tokens. */
+static omnid_status step_whole(omnid_engine *e, decode_batch *b, omnid_slice *slice, omnid_error *err)
+{
+    slice->layer = 0;
+    slice->n_layers = e->model->config.text.n_layers;
+    bool replayed = path_run(e, path_of(e, b), enqueue, e);
+    OMNID_TRY(kernels_stream_status(e->stream, err));
+    for (int i = 0; i < b->n; i++)
+        if (b->answers[i])
+            b->answers[i]->timings.replays += replayed;
+    take_tokens(e, b);
     return OMNID_OK;
 }
 
 omnid_status decode_step(omnid_engine *e, decode_batch *b, omnid_slice *slice, omnid_error *err)
 {
-    omnid_status status;
-    *slice = (omnid_slice){.kind = OMNID_SLICE_DECODE, .segment = -1, .layer = b->layer, .n_rows = b->n_answers};
+    *slice = (omnid_slice){.kind = OMNID_SLICE_DECODE, .segment = -1, .n_rows = b->n_answers};
     slice->start_us = omnid_clock_us();
     for (int i = 0; i < b->n && !slice->answer; i++)
         if (b->answers[i]) {
@@ -246,15 +318,7 @@ omnid_status decode_step(omnid_engine *e, decode_batch *b, omnid_slice *slice, o
             slice->timeline = b->answers[i]->timeline;
         }
     const int n = b->n;
-    if (b->layer < e->model->config.text.n_layers) {
-        tell_dropped(e, b);
-        run_layer(e, b);
-        b->layer++;
-        status = kernels_stream_status(e->stream, err);
-    } else {
-        slice->layer = -1;
-        status = finish(e, b, err);
-    }
+    omnid_status status = b->whole ? step_whole(e, b, slice, err) : step_layer(e, b, slice, err);
     slice->end_us = omnid_clock_us();
     for (int i = 0; i < n; i++)
         if (b->answers[i])

@@ -44,6 +44,17 @@ static omnid_status row_set_grow(row_set *r, int n_chunks, int n_sets, omnid_err
     return OMNID_OK;
 }
 
+omnid_status row_set_reserve(memory *mem, row_set *r, int n_rows, int n_sets, omnid_error *err)
+{
+    const text_config *c = &mem->model->config.text;
+    size_t rows = (size_t)n_rows, angles = KERNELS_N_CLASSES * rows * (size_t)(c->head_dim / 2) * sizeof(float);
+    OMNID_TRY(buffer_reserve(mem, &r->descriptors, (size_t)n_sets * sizeof *r->host, err));
+    OMNID_TRY(buffer_reserve(mem, &r->x, rows * (size_t)c->hidden * sizeof(float), err));
+    OMNID_TRY(buffer_reserve(mem, &r->cos, angles, err));
+    OMNID_TRY(buffer_reserve(mem, &r->sin, angles, err));
+    return buffer_reserve(mem, &r->key_table, rows * sizeof(int32_t), err);
+}
+
 omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err)
 {
     int n_chunks = (split + max_rows - 1) / max_rows + (n_rows - split + max_rows - 1) / max_rows;

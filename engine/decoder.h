@@ -34,6 +34,8 @@ typedef struct {
     kernels_descriptor *host; /* [n_sets][n_chunks] what is uploaded to descriptors */
 } row_set;
 
+/* Room for up to n_rows rows in one chunk, whatever the tables: cutting and placing so many moves nothing. NOMEM. */
+omnid_status row_set_reserve(memory *mem, row_set *r, int n_rows, int n_sets, omnid_error *err);
 /* Cuts n_rows into chunks: rows below `split` in chunks of max_rows, then the rest in chunks of its own. Descriptors are
  * all zeros but for n_rows and own_first. x keeps its contents only if it was large enough: reserve it first. NOMEM. */
 omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max_rows, int n_sets, omnid_error *err);

@@ -10,8 +10,11 @@
 
 omnid_engine_params omnid_engine_params_default(void)
 {
-    return (omnid_engine_params){
-        .max_open_questions = 64, .max_question_bytes = 16384, .max_queued_segments = 8, .slice_rows = 256};
+    return (omnid_engine_params){.max_open_questions = 64,
+                                 .max_question_bytes = 16384,
+                                 .max_queued_segments = 8,
+                                 .slice_rows = 256,
+                                 .graphs = true};
 }
 
 static omnid_status check_params(const omnid_engine_params *p, omnid_error *err)
@@ -86,6 +89,7 @@ void omnid_engine_destroy(omnid_engine **slot)
     ingest_free(&e->background, &e->memory);
     row_set_free(&e->memory, &e->query);
     buffer_free(&e->memory, &e->logits);
+    buffer_free(&e->memory, &e->last_row);
     while (e->timelines) {
         omnid_timeline *tl = e->timelines;
         e->timelines = tl->next;

@@ -29,6 +29,8 @@ struct omnid_engine {
     ingest open;       /* the open segment of the question being prefilled */
     row_set query;     /* rows of the question in its layers: one question at a time, the oldest that is not decoding */
     buffer logits;     /* F32 [vocabulary] of its first position */
+    buffer last_row;   /* question_whole.c: the number of its last row, and 64 bytes on, what has become of it */
+    bool path_refused; /* a path could not be recorded, which has been logged */
     answer *answers;   /* open, oldest first */
     answer *spare;     /* finished, their memory kept for the next */
     int n_spare;

@@ -304,6 +304,7 @@ static omnid_status prefill(ingest *in, omnid_slice *slice, omnid_error *err)
         OMNID_TRY(keep_rows(in, &p->hidden, err));
     in->rows.set = in->layer;
     slice->layer = in->layer;
+    slice->n_layers = 1;
     slice->n_rows = row_set_chunk_rows(&in->rows, in->chunk);
     p->report.rows_prefilled += slice->n_rows;
     decoder_layer_run(&e->decoder, in->layer, &in->rows, in->chunk);
@@ -371,6 +372,7 @@ omnid_status ingest_step(ingest *in, omnid_slice *slice, omnid_error *err)
     slice->timeline = in->tl;
     slice->segment = in->segment->index;
     slice->layer = -1;
+    slice->n_layers = 0;
     slice->n_rows = 0;
     slice->start_us = omnid_clock_us();
     omnid_status status = run_stage(in, slice, err);

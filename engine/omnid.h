@@ -99,14 +99,16 @@ OMNID_API const omnid_tokenizer *omnid_model_get_tokenizer(const omnid_model *m)
 
 /* ------------------------------------------------------------------ engine */
 
-/* One slice of work, as on_slice reports it after it has run: one layer x at most 256 rows, or one encoder call. */
+/* One slice of work, as on_slice reports it after it has run: one layer x at most 256 rows, or one encoder call. Where a
+ * backend can record its work, all layers of a question or of a decode step, and the head. */
 typedef enum { OMNID_SLICE_ENCODE, OMNID_SLICE_INGEST, OMNID_SLICE_QUESTION, OMNID_SLICE_DECODE } omnid_slice_kind;
 typedef struct {
     omnid_slice_kind kind;
     const omnid_timeline *timeline;
     uint64_t answer; /* 0 for ingest */
     int64_t segment; /* stream number of the segment; -1 for questions */
-    int layer;       /* -1: front end, encoder, embedding or head */
+    int layer;       /* the first of n_layers; -1: front end, encoder, embedding or head */
+    int n_layers;    /* of the decoder; 0 with layer -1 */
     int n_rows;
     int64_t start_us, end_us; /* omnid_clock_us */
 } omnid_slice;
@@ -132,6 +134,7 @@ typedef struct {
     int max_queued_segments; /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
     int slice_rows;          /* rows of one slice; 1..4096 */
     bool deterministic;      /* fixed buckets, no batching of answers: tests */
+    bool graphs;             /* record the work of questions and decode steps and replay it, where the backend can */
 } omnid_engine_params;
 OMNID_API omnid_engine_params omnid_engine_params_default(void);
 
@@ -316,6 +319,7 @@ typedef struct {
     int64_t queued_us, started_us, first_token_us, done_us; /* omnid_clock_us */
     int64_t encode_us, prefill_us, decode_us; /* time spent in slices; a decode step counts for each answer in it */
     int encoder_calls, rows_prefilled; /* done for this question: 0 and query rows x layers in eager mode without now */
+    int replays;                       /* slices of this answer that were replayed from a recording */
 } omnid_timings;
 
 struct omnid_result {

@@ -51,6 +51,7 @@ omnid_status prefix_step(omnid_timeline *tl, row_set *rows, int *layer, int *chu
     rows->set = *layer;
     slice->kind = OMNID_SLICE_INGEST;
     slice->layer = *layer;
+    slice->n_layers = 1;
     slice->n_rows = row_set_chunk_rows(rows, *chunk);
     decoder_layer_run(&e->decoder, *layer, rows, *chunk);
     OMNID_TRY(kernels_stream_status(e->stream, err));

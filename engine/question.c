@@ -77,14 +77,19 @@ static omnid_status lay_out_query(answer *a, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
     row_set *r = &e->query;
-    int n = a->ask.query.n;
-    OMNID_TRY(row_set_cut(&e->memory, r, n, n, e->params.slice_rows, a->listed_layers ? a->listed_layers : 1, err));
-    for (int l = 0; l < a->listed_layers; l++)
+    int n = a->ask.query.n, rows = answer_launch_rows(a), n_sets = a->listed_layers ? a->listed_layers : 1;
+    if (a->whole)
+        OMNID_TRY(row_set_reserve(&e->memory, r, e->params.slice_rows, n_sets, err)); /* recordings hold addresses */
+    OMNID_TRY(row_set_cut(&e->memory, r, rows, rows, e->params.slice_rows, n_sets, err));
+    for (int l = 0; l < a->listed_layers; l++) {
+        if (a->whole)
+            row_set_descriptor(r, l, 0)->n_rows = n;
         answer_describe(a, l, r, l, 0);
+    }
     row_set_upload_descriptors(e->stream, r);
-    position *at = malloc(((size_t)n + 1) * sizeof *at);
-    uint8_t *classes = calloc((size_t)n + 1, 1);
-    omnid_status status = at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", n);
+    position *at = calloc((size_t)rows + 1, sizeof *at);
+    uint8_t *classes = calloc((size_t)rows + 1, 1);
+    omnid_status status = at && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", rows);
     if (status == OMNID_OK) {
         for (int i = 0; i < n; i++) {
             int64_t p = layout_query_position(i, a->closers_at, a->timeline->parts);
@@ -108,6 +113,7 @@ static omnid_status begin_layers(answer *a, omnid_error *err)
                                                             : 0;
     double from_s = a->ask.last_s > 0 && v->n_pages ? v->pages[v->n_pages - 1]->end_s - a->ask.last_s : -1;
     OMNID_TRY(page_view_upload(&e->memory, e->stream, &a->view, a->listed_layers, from_s, err));
+    a->whole = answer_is_whole(a);
     describe_view(a);
     place_query(a);
     OMNID_TRY(answer_plan(a, v->n_keys, err));
@@ -167,6 +173,7 @@ static omnid_status step_listed(answer *a, omnid_slice *slice, omnid_error *err)
     int l = a->layer, c = a->chunk;
     r->set = l;
     slice->layer = l;
+    slice->n_layers = 1;
     slice->n_rows = row_set_chunk_rows(r, c);
     a->timings.rows_prefilled += slice->n_rows;
     const kernels_descriptor *d = row_set_descriptor(r, l, c);
@@ -207,7 +214,7 @@ omnid_status answer_step(answer *a, omnid_slice *slice, omnid_error *err)
     slice->kind = OMNID_SLICE_QUESTION;
     slice->timeline = a->timeline;
     slice->segment = slice->layer = -1;
-    slice->n_rows = 0;
+    slice->n_layers = slice->n_rows = 0;
     int64_t start = omnid_clock_us();
     switch (a->stage) {
     case ANSWER_QUEUED:
@@ -217,7 +224,7 @@ omnid_status answer_step(answer *a, omnid_slice *slice, omnid_error *err)
         status = take_open_segment(a, slice, err);
         break;
     case ANSWER_LISTED:
-        status = step_listed(a, slice, err);
+        status = a->whole ? answer_step_whole(a, slice, err) : step_listed(a, slice, err);
         break;
     case ANSWER_OWN:
         status = answer_step_own(a, slice, err);

@@ -188,6 +188,7 @@ omnid_status answer_step_own(answer *a, omnid_slice *slice, omnid_error *err)
     row_set *r = &a->own_rows;
     int l = a->layer, c = a->chunk, query_row = r->first[c] - (int)a->n[l];
     slice->layer = l;
+    slice->n_layers = 1;
     slice->n_rows = row_set_chunk_rows(r, c);
     a->timings.rows_prefilled += slice->n_rows;
     a->layers[l].kv_rows_prefill = a->timeline->prefix_ids.n + r->n_rows;

@@ -257,13 +257,14 @@ typedef struct kernels_ops {
      *     if (!replay(s, path)) {
      *         begin_capture(s, path);
      *         ops…
-     *         if (!end_capture(s))
+     *         if (!end_capture(s, &why))
      *             the same ops…
      *     }
      *
-     * end_capture: false = nothing has been done, and this path cannot be recorded; the ops are to be run once more. */
+     * end_capture: false = nothing has been done, and this path cannot be recorded, for the reason in *why; the ops are to
+     * be run once more, and will be run plainly from then on. A backend keeps a bounded number of paths. */
     void (*begin_capture)(kernels_stream *s, uint64_t path);
-    bool (*end_capture)(kernels_stream *s);
+    bool (*end_capture)(kernels_stream *s, omnid_error *why);
     bool (*replay)(kernels_stream *s, uint64_t path); /* false: not recorded yet */
 } kernels_ops;
 

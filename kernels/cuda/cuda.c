@@ -144,6 +144,9 @@ const kernels_ops cuda_ops = {
     .attend = cuda_attend,
     .score = cuda_score,
     .select = cuda_select,
+    .begin_capture = cuda_begin_capture,
+    .end_capture = cuda_end_capture,
+    .replay = cuda_replay,
 };
 
 /* The one symbol that is not hidden. */

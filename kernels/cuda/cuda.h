@@ -25,6 +25,7 @@ extern "C" {
 
 typedef struct cuda_blas cuda_blas; /* blas.c: cuBLASLt's handle and the algorithms chosen so far */
 typedef struct cuda_stream cuda_stream;
+typedef struct cuda_graphs cuda_graphs; /* graph.c: paths recorded on a stream */
 
 /* memory.c: where alloc takes from. */
 typedef struct {
@@ -92,6 +93,7 @@ struct cuda_stream {
     cuda_staging staging;
     cuda_scratch scratch;
     void *blas_work; /* cuBLASLt's workspace, CUDA_BLAS_WORK bytes */
+    cuda_graphs *graphs;
 };
 
 enum { CUDA_ALIGN = 256, CUDA_BLAS_WORK = 32 << 20, CUDA_INT8_ROWS = 32 /* that an int8 weight meets as it is */ };
@@ -120,6 +122,15 @@ omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, omnid_er
 void cuda_stream_close(kernels_stream **s);
 void cuda_upload(kernels_stream *s, void *to, const void *from_host, size_t size);
 void cuda_download(kernels_stream *s, void *to_host, const void *from, size_t size);
+
+/* ---- graph.c ---- */
+omnid_status cuda_graphs_open(cuda_stream *s, omnid_error *err);
+void cuda_graphs_close(cuda_stream *s); /* s->graphs may be NULL */
+bool cuda_replay(kernels_stream *s, uint64_t path);
+void cuda_begin_capture(kernels_stream *s, uint64_t path);
+bool cuda_end_capture(kernels_stream *s, omnid_error *why);
+/* Between begin_capture and end_capture of a path that is recorded: nothing may wait or come from the host. */
+bool cuda_recording(const cuda_stream *s);
 
 /* ---- cuda.c ---- */
 extern const kernels_ops cuda_ops;

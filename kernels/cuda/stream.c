@@ -51,10 +51,19 @@ bool cuda_begin(kernels_stream *s)
     return s->error.status == OMNID_OK;
 }
 
+/* Copies would be recorded with what the host has now, and nothing that is recorded can be waited for. */
+static bool not_recording(kernels_stream *s, const char *op)
+{
+    bool recording = cuda_recording(cuda_of(s));
+    if (recording)
+        kernels_stream_fail(s, OMNID_UNSUPPORTED, "cuda backend: %s in a path that is recorded", op);
+    return !recording;
+}
+
 bool cuda_wait(kernels_stream *s)
 {
     cuda_stream *stream = cuda_of(s);
-    if (!cuda_ok(s, cudaStreamSynchronize(stream->stream), "waiting for the device"))
+    if (!not_recording(s, "a wait") || !cuda_ok(s, cudaStreamSynchronize(stream->stream), "waiting for the device"))
         return false;
     stream->staging.busy[0] = stream->staging.busy[1] = false;
     return cuda_begin(s);
@@ -68,6 +77,8 @@ void *cuda_scratch_take(kernels_stream *s, size_t size)
     cuda_scratch *scratch = &stream->scratch;
     if (scratch->data && size <= scratch->size)
         return scratch->data;
+    if (!not_recording(s, "more scratch memory"))
+        return NULL;
     size_t most = sizeof scratch->older / sizeof *scratch->older;
     size_t grown = size > 2 * scratch->size ? size : 2 * scratch->size;
     void *data = (size_t)scratch->n_older < most ? cuda_alloc(s->backend, grown) : NULL;
@@ -121,7 +132,7 @@ void cuda_upload(kernels_stream *s, void *to, const void *from_host, size_t size
     cuda_stream *stream = cuda_of(s);
     char *at = to;
     const char *from = from_host;
-    if (!cuda_begin(s))
+    if (!cuda_begin(s) || !not_recording(s, "upload"))
         return;
     while (size > 0) {
         size_t n = size;
@@ -193,7 +204,9 @@ omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_err
         return omnid_fail(err, OMNID_NOMEM, "cuda backend: no memory for %zu bytes", sizeof *s);
     s->base.ops = &cuda_ops;
     s->base.backend = b;
-    omnid_status status = stream_fill(b, s, err);
+    omnid_status status = cuda_graphs_open(s, err);
+    if (status == OMNID_OK)
+        status = stream_fill(b, s, err);
     if (status != OMNID_OK) {
         kernels_stream *base = &s->base;
         cuda_stream_close(&base);
@@ -226,6 +239,7 @@ void cuda_stream_close(kernels_stream **s)
             cudaEventDestroy(stream->staging.done[i]);
     if (stream->faults)
         cudaFreeHost(stream->faults);
+    cuda_graphs_close(stream);
     scratch_close(b, &stream->scratch);
     cuda_free(b, stream->blas_work);
     free(stream);

@@ -69,6 +69,8 @@ typedef struct {
     omnid_precision precision;
     int64_t first_segment; /* of the stream: 0, or far into it */
     int slice_rows;        /* 0 = the engine's default */
+    int times;             /* how often each question is asked, one after the other; 0 = once */
+    bool no_graphs;        /* nothing is recorded and replayed */
     /* Called with every answer that r is for; name is the expected file's. Returns false when it does not agree and fills
      * why. */
     bool (*check)(void *user, const golden_case *c, const char *name, const omnid_result *r, char *why, size_t n_why);

@@ -172,7 +172,8 @@ static void ask_all(feeder *f, const json_t *moment, bool none)
     json_array_foreach(json_object_get(f->c->meta, "answers"), i, answer)
     {
         if ((strcmp(text_or(answer, "retention", ""), "none") == 0) == none && (!f->p->wanted || f->p->wanted(answer)))
-            ask(f, answer, moment);
+            for (int time = 0; time == 0 || time < f->p->times; time++)
+                ask(f, answer, moment);
     }
 }
 
@@ -239,6 +240,7 @@ int golden_run(const golden_case *c, const char *model, const golden_run_params 
     golden_ok(omnid_model_open(&f.model, path, &mp, &err), &err);
     omnid_engine_params ep = omnid_engine_params_default();
     ep.deterministic = true;
+    ep.graphs = !p->no_graphs;
     if (p->slice_rows > 0)
         ep.slice_rows = p->slice_rows;
     omnid_callbacks callbacks = {.user = &f, .on_done = on_done, .on_error = on_error};
