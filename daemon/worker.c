@@ -110,6 +110,7 @@ static omnid_status make_engine(worker *w, omnid_error *err)
     p.max_question_bytes = (int)o->answers_max_question_bytes;
     p.max_queued_segments =
         o->timeline_max_queued < CAMERA_ENGINE_QUEUE ? (int)o->timeline_max_queued : CAMERA_ENGINE_QUEUE;
+    p.graphs = o->model_graphs;
     omnid_callbacks callbacks = {
         .user = w, .on_text = on_text, .on_done = on_done, .on_error = on_error, .on_segment = on_segment};
     return omnid_engine_create(&w->engine, w->model, &p, &callbacks, err);

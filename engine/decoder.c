@@ -89,7 +89,11 @@ omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_ta
     OMNID_TRY(buffer_reserve(mem, &r->key_table, (size_t)r->n_rows * sizeof(int32_t), err));
     r->n_tables = n_tables;
     char *to_cos = r->cos.data, *to_sin = r->sin.data;
-    for (int c = 0; c < r->n_chunks; c++)
+    if (r->n_chunks == 1) { /* they lie as they come */
+        s->ops->upload(s, to_cos, cos, size);
+        s->ops->upload(s, to_sin, sin, size);
+    }
+    for (int c = 0; r->n_chunks > 1 && c < r->n_chunks; c++)
         for (int table = 0; table < n_tables; table++) {
             size_t bytes = (size_t)row_set_chunk_rows(r, c) * row;
             size_t from = ((size_t)table * (size_t)r->n_rows + (size_t)r->first[c]) * half;

@@ -261,6 +261,7 @@ static omnid_status begin_prefill(ingest *in, omnid_error *err)
     if (in->n_layers == 0)
         return OMNID_OK;
     OMNID_TRY(page_view_upload(&e->memory, e->stream, in->view, in->n_layers, -1, err));
+    OMNID_TRY(page_view_upload_keys(&e->memory, e->stream, in->view, err));
     OMNID_TRY(upload_places(in, err));
     OMNID_TRY(kv_store_lay_out_even(&e->memory, &p->kv, in->n_layers, n, err));
     for (int l = 0; l < in->n_layers; l++) {

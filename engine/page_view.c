@@ -54,8 +54,6 @@ omnid_status page_view_upload(memory *mem, kernels_stream *s, page_view *v, int 
     if (keys)
         v->keys = keys;
     if (status == OMNID_OK)
-        status = buffer_reserve(mem, &v->keys_dev, (n + 1) * sizeof *keys, err);
-    if (status == OMNID_OK)
         status = buffer_reserve(mem, &v->tables, (table + 1) * sizeof *pages, err);
     if (status == OMNID_OK) {
         v->n_keys = list_keys(v, from_s);
@@ -64,12 +62,18 @@ omnid_status page_view_upload(memory *mem, kernels_stream *s, page_view *v, int 
             for (int i = 0; i < v->n_pages; i++)
                 pages[l * v->n_pages + i] =
                     l < v->pages[i]->kv.n_layers ? v->pages[i]->kv.layers[l] : (kernels_page){0};
-        s->ops->upload(s, v->keys_dev.data, v->keys, (size_t)v->n_keys * sizeof *keys);
         s->ops->upload(s, v->tables.data, pages, table * sizeof *pages);
         status = kernels_stream_status(s, err);
     }
     free(pages);
     return status;
+}
+
+omnid_status page_view_upload_keys(memory *mem, kernels_stream *s, page_view *v, omnid_error *err)
+{
+    OMNID_TRY(buffer_reserve(mem, &v->keys_dev, ((size_t)v->n_keys + 1) * sizeof *v->keys, err));
+    s->ops->upload(s, v->keys_dev.data, v->keys, (size_t)v->n_keys * sizeof *v->keys);
+    return kernels_stream_status(s, err);
 }
 
 void page_view_release(memory *mem, page_view *v)

@@ -67,7 +67,10 @@ static omnid_status lay_out_own(answer *a, omnid_error *err)
     if (!classes)
         return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", text);
     for (int l = 0; l < n_layers; l++)
-        kv_store_set_classes(e->stream, &a->own, l, capacity[l] - text, classes, text);
+        if (l > 0 && l < a->listed_layers)
+            a->own.layers[l].cls = a->own.layers[0].cls; /* text, all of them: one copy serves */
+        else
+            kv_store_set_classes(e->stream, &a->own, l, capacity[l] - text, classes, text);
     free(classes);
     return kernels_stream_status(e->stream, err);
 }

@@ -29,9 +29,13 @@ omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err)
     a->S_sum = sum;
     a->max_keys = answer_key_bucket(n_0);
     size_t n_lists = (size_t)(a->list_of[n_layers - 1] + a->n[n_layers - 1]) + 1;
+    /* Rounded up: what the next question needs is there already, hardly ever asked for. */
+    n_lists = (size_t)answer_key_bucket((int64_t)n_lists);
+    size_t n_scores = (size_t)answer_key_bucket(scores + 1),
+           n_rows = (size_t)answer_key_bucket(n_0 + a->ask.query.n + 1);
     OMNID_TRY(buffer_reserve(&e->memory, &a->lists, n_lists * sizeof(kernels_key), err));
-    OMNID_TRY(buffer_reserve(&e->memory, &a->S, ((size_t)scores + 1) * sizeof(float), err));
-    return buffer_reserve(&e->memory, &a->rows, ((size_t)n_0 + (size_t)a->ask.query.n + 1) * sizeof(int32_t), err);
+    OMNID_TRY(buffer_reserve(&e->memory, &a->S, n_scores * sizeof(float), err));
+    return buffer_reserve(&e->memory, &a->rows, n_rows * sizeof(int32_t), err);
 }
 
 void answer_describe(const answer *a, int layer, row_set *r, int set, int n_before)

@@ -110,9 +110,11 @@ omnid_status page_view_take(page_view *v, omnid_timeline *tl, int64_t first, omn
 /* Adds a page (takes the reference). */
 omnid_status page_view_add(memory *mem, page_view *v, page *p, omnid_error *err);
 /* Makes keys and tables of n_layers layers, tokens of pages whose data ends at or before from_s left out (-1: none).
- * Uploads both. */
+ * Uploads the tables. */
 omnid_status page_view_upload(memory *mem, kernels_stream *s, page_view *v, int n_layers, double from_s,
                               omnid_error *err);
+/* Uploads the keys as well. */
+omnid_status page_view_upload_keys(memory *mem, kernels_stream *s, page_view *v, omnid_error *err);
 static inline const kernels_page *page_view_table(const page_view *v, int layer)
 {
     return (const kernels_page *)v->tables.data + (int64_t)layer * v->n_pages;
