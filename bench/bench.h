@@ -17,6 +17,7 @@ enum {
 typedef struct {
     const char *shape, *modes, *retentions, *json, *csv, *precision, *backend;
     const char *lengths_text; /* minutes of the long timelines, commas between */
+    omnid_weights weights;
     int n_segments, n_threads, n_layers, side, max_tokens;
     int64_t memory_limit_mib;
     bool quick, live, only_live, compare;

@@ -18,6 +18,7 @@ enum {
     KEY_QUICK,
     KEY_LAYERS,
     KEY_PRECISION,
+    KEY_WEIGHTS,
     KEY_BACKEND,
     KEY_SIDE,
     KEY_TOKENS,
@@ -37,6 +38,7 @@ static const struct argp_option options[] = {
     {"retention", KEY_RETENTION, "R;R", 0, "Retentions to ask at, semicolons between (none;30;20)", 0},
     {"threads", KEY_THREADS, "N", 0, "Threads; 0 = all the process may use (0)", 0},
     {"precision", KEY_PRECISION, "f32|bf16", 0, "Of activations, weights and KV (what the machine does fastest)", 0},
+    {"weights", KEY_WEIGHTS, "auto|int8", 0, "int8: 8 bits a weight, whatever the precision (auto)", 0},
     {"backend", KEY_BACKEND, "NAME", 0, "auto, cuda, cpu, reference (auto)", 0},
     {"layers", KEY_LAYERS, "N", 0, "Cut decoder and towers to N layers each; the results say so", 0},
     {"side", KEY_SIDE, "N", 0, "Side of the square frames in units of 28 pixels (12: 336x336)", 0},
@@ -66,6 +68,7 @@ static int whole(struct argp_state *state, const char *name, const char *arg, lo
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     bench_options *o = state->input;
+    omnid_error err;
     switch (key) {
     case 's':
         o->shape = arg;
@@ -84,6 +87,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         break;
     case KEY_PRECISION:
         o->precision = arg;
+        break;
+    case KEY_WEIGHTS:
+        if (omnid_weights_parse(&o->weights, arg, &err) != OMNID_OK)
+            argp_error(state, "--%s", err.text);
         break;
     case KEY_BACKEND:
         o->backend = arg;
@@ -186,6 +193,7 @@ static omnid_model_params model_params(const bench_options *o)
     p.precision = !o->precision                       ? OMNID_PRECISION_AUTO
                   : strcmp(o->precision, "bf16") == 0 ? OMNID_PRECISION_BF16
                                                       : OMNID_PRECISION_F32;
+    p.weights = o->weights;
     p.n_threads = o->n_threads;
     p.memory_limit = (uint64_t)o->memory_limit_mib << 20;
     return p;

@@ -1,4 +1,4 @@
-/* precision.c: what the model's precision changes: the same weights and the same timeline once more in f32. Logits of the first
+/* precision.c: what the model's precision and int8 weights change: the same weights and the same timeline once more in f32. Logits of the first
  * generated position with nothing pruned (so the same tokens are in on both sides), and how many of each layer's survivors are
  * the same where each side decides for itself. */
 #include "bench/bench.h"
@@ -207,6 +207,7 @@ omnid_status bench_precision(bench *b, const char *shape, const omnid_model_para
     omnid_model *exact = NULL;
     omnid_model_params p = *params;
     p.precision = OMNID_PRECISION_F32;
+    p.weights = OMNID_WEIGHTS_AUTO;
     omnid_status st = omnid_model_create_random(&exact, shape, 1, &p, err);
     for (size_t i = 0; st == OMNID_OK && i < sizeof retentions / sizeof *retentions; i++)
         st = compare_at(b, exact, retentions[i], err);

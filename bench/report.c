@@ -17,9 +17,13 @@ static double mib(uint64_t bytes)
     return (double)bytes / (1 << 20);
 }
 
-static const char *precision_name(omnid_precision p)
+/* "bf16", "f32+int8", … */
+static const char *precision_name(const omnid_model_info *i)
 {
-    return p == OMNID_PRECISION_BF16 ? "bf16" : "f32";
+    bool bf16 = i->precision == OMNID_PRECISION_BF16;
+    if (i->weights == OMNID_WEIGHTS_INT8)
+        return bf16 ? "bf16+int8" : "f32+int8";
+    return bf16 ? "bf16" : "f32";
 }
 
 /* What the peak is measured against: weights, KV of the most tokens held, and 1 GiB. */
@@ -31,7 +35,10 @@ static uint64_t memory_allowance(const bench_results *r)
 /* Bytes of weights that one generated token reads. */
 static double decode_bytes(const bench_results *r)
 {
-    return shape_decode_weights(&r->shape) * (r->info.precision == OMNID_PRECISION_BF16 ? 2 : 4);
+    const double int8 = 1 + 2.0 / 128; /* with its scales */
+    return shape_decode_weights(&r->shape) * (r->info.weights == OMNID_WEIGHTS_INT8       ? int8
+                                              : r->info.precision == OMNID_PRECISION_BF16 ? 2
+                                                                                          : 4);
 }
 
 static void today(char *out, size_t size)
@@ -68,8 +75,8 @@ static void print_head(const bench *b)
     processor(cpu, sizeof cpu);
     printf("%s  %s, commit %s, %s\n", date, r->shape.name, OMNID_COMMIT, cpu);
     printf("%.2f G parameters, backend %s, %s, %d threads, frames %dx%d; weights %.0f MiB packed in %.1f s\n",
-           (double)r->info.n_parameters / 1e9, r->info.backend, precision_name(r->info.precision), r->info.n_threads,
-           b->o->side, b->o->side, mib(r->info.weight_bytes), r->load_s);
+           (double)r->info.n_parameters / 1e9, r->info.backend, precision_name(&r->info), r->info.n_threads, b->o->side,
+           b->o->side, mib(r->info.weight_bytes), r->load_s);
     if (r->ceiling.rows[0] == 0)
         return;
     printf("ceilings: oneDNN 338x11008x2048 %.1f GFLOP/s (%d rows: %.1f), memory read %.1f GB/s\n\n",
@@ -223,11 +230,11 @@ static json_t *json_report(const bench *b)
     char date[32], cpu[128];
     today(date, sizeof date);
     processor(cpu, sizeof cpu);
-    json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f}", "date", date, "commit",
-                          OMNID_COMMIT, "processor", cpu, "shape", r->shape.name, "backend", r->info.backend,
-                          "precision", precision_name(r->info.precision), "threads", r->info.n_threads, "frame_side",
-                          b->o->side, "parameters", (double)r->info.n_parameters, "weight_mib",
-                          mib(r->info.weight_bytes), "load_s", r->load_s);
+    json_t *o =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:f, s:f, s:f}", "date", date, "commit", OMNID_COMMIT,
+                  "processor", cpu, "shape", r->shape.name, "backend", r->info.backend, "precision",
+                  precision_name(&r->info), "threads", r->info.n_threads, "frame_side", b->o->side, "parameters",
+                  (double)r->info.n_parameters, "weight_mib", mib(r->info.weight_bytes), "load_s", r->load_s);
     json_object_set_new(o, "ceilings",
                         json_pack("{s:f, s:f, s:f}", "gemm_338_gflops", r->ceiling.gflops[0], "gemm_30_gflops",
                                   r->ceiling.gflops[1], "memory_read_gb_s", r->ceiling.read_gb_s));
@@ -272,8 +279,8 @@ static void csv_row(FILE *f, const bench_results *r, const bench_question *q, co
 {
     const bench_ingest *g = ingest_of(r, q);
     fprintf(f, "%s,%s,%s,%s,%s,%d,%s,\"%s\",%d,%d,%.4f,%.3f,%.3f,%.3f,", date, OMNID_COMMIT, r->shape.name,
-            r->info.backend, precision_name(r->info.precision), r->info.n_threads, omnid_mode_name(q->mode),
-            q->retention, q->n_segments, q->n_tokens, q->retained, q->ttft_ms, q->prefill_ms,
+            r->info.backend, precision_name(&r->info), r->info.n_threads, omnid_mode_name(q->mode), q->retention,
+            q->n_segments, q->n_tokens, q->retained, q->ttft_ms, q->prefill_ms,
             q->decode_ms > 0 ? 1e3 / q->decode_ms : 0);
     fprintf(f, "%.2f,%.2f,%.2f,%.4f,%.1f,%.1f,%.0f\n", g->encode_ms, g->prefill_ms, g->ingest_ms_p95,
             g->real_time_factor, r->ceiling.gflops[0], r->ceiling.read_gb_s, mib(r->peak_bytes));

@@ -15,6 +15,7 @@ static json_t *model_status(const server *s)
     json_object_set_new(out, "demo", json_boolean(s->settings->demo_model));
     json_object_set_new(out, "backend", json_string(i.backend));
     json_object_set_new(out, "precision", json_string(i.precision == OMNID_PRECISION_BF16 ? "bf16" : "f32"));
+    json_object_set_new(out, "weights", json_string(i.weights == OMNID_WEIGHTS_INT8 ? "int8" : "auto"));
     json_object_set_new(out, "layers", json_integer(i.n_layers));
     json_object_set_new(out, "parameters", json_integer((json_int_t)i.n_parameters));
     json_object_set_new(out, "weight_bytes", json_integer((json_int_t)i.weight_bytes));

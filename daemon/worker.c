@@ -95,6 +95,7 @@ static omnid_status load_model(worker *w, omnid_error *err)
     p.precision = strcmp(o->model_precision, "f32") == 0    ? OMNID_PRECISION_F32
                   : strcmp(o->model_precision, "bf16") == 0 ? OMNID_PRECISION_BF16
                                                             : OMNID_PRECISION_AUTO;
+    p.weights = strcmp(o->model_weights, "int8") == 0 ? OMNID_WEIGHTS_INT8 : OMNID_WEIGHTS_AUTO;
     p.n_threads = (int)o->model_threads;
     p.memory_limit = (uint64_t)o->model_memory_limit_mib << 20;
     p.on_progress = on_progress;

@@ -12,7 +12,21 @@ enum { MAX_SMALL_FILE = 4 << 20, DEFAULT_MAX_PIXELS = 336 * 336 };
 
 omnid_model_params omnid_model_params_default(void)
 {
-    return (omnid_model_params){.backend = "auto", .precision = OMNID_PRECISION_AUTO};
+    return (omnid_model_params){.backend = "auto", .precision = OMNID_PRECISION_AUTO, .weights = OMNID_WEIGHTS_AUTO};
+}
+
+const char *omnid_weights_name(omnid_weights w)
+{
+    return w == OMNID_WEIGHTS_INT8 ? "int8" : "auto";
+}
+
+omnid_status omnid_weights_parse(omnid_weights *out, const char *name, omnid_error *err)
+{
+    bool int8 = strcmp(name, "int8") == 0;
+    if (!int8 && strcmp(name, "auto") != 0)
+        return omnid_fail(err, OMNID_ARGUMENT, "weights: want auto or int8, found '%s'", name);
+    *out = int8 ? OMNID_WEIGHTS_INT8 : OMNID_WEIGHTS_AUTO;
+    return OMNID_OK;
 }
 
 /* ------------------------------------------------------------------ what every model has */
@@ -29,6 +43,8 @@ static omnid_status open_backend(omnid_model *m, const omnid_model_params *p, om
         return omnid_fail(err, OMNID_ARGUMENT, "n_threads: want 0 .. 4096, found %d", p->n_threads);
     if ((unsigned)p->precision > OMNID_PRECISION_BF16)
         return omnid_fail(err, OMNID_ARGUMENT, "precision: want auto, f32 or bf16, found %d", (int)p->precision);
+    if ((unsigned)p->weights > OMNID_WEIGHTS_INT8)
+        return omnid_fail(err, OMNID_ARGUMENT, "weights: want auto or int8, found %d", (int)p->weights);
     OMNID_TRY(kernels_find(&m->ops, p->backend ? p->backend : "auto", err));
     OMNID_TRY(m->ops->open(&m->backend, p->n_threads, err));
     m->n_threads = p->n_threads ? p->n_threads : all_threads();
@@ -36,6 +52,7 @@ static omnid_status open_backend(omnid_model *m, const omnid_model_params *p, om
                    : p->precision == OMNID_PRECISION_BF16 ? KERNELS_PLAIN_BF16
                                                           : m->ops->native_precision(m->backend);
     m->activation = m->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+    m->weights = p->weights == OMNID_WEIGHTS_INT8 ? KERNELS_INT8 : m->precision;
     return OMNID_OK;
 }
 
@@ -77,9 +94,9 @@ omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_para
     OMNID_TRY(model_check_memory(&plan, p ? p->memory_limit : 0, err));
     OMNID_TRY(choose_threads(m, &plan, p, err));
     OMNID_TRY(model_load_weights(m, s, &plan, p, err));
-    omnid_log(OMNID_LOG_INFO, "model %s: %.2f G parameters, %.2f GB as packed (%s), backend %s, %d threads", m->name,
+    omnid_log(OMNID_LOG_INFO, "model %s: %.2f G parameters, %.2f GB as packed (%s%s), backend %s, %d threads", m->name,
               (double)m->n_parameters / 1e9, (double)m->weight_bytes / 1e9, kernels_dtype_name(m->activation),
-              m->ops->name, m->n_threads);
+              m->weights == KERNELS_INT8 ? ", int8 weights" : "", m->ops->name, m->n_threads);
     return OMNID_OK;
 }
 
@@ -106,6 +123,7 @@ omnid_model_info omnid_model_get_info(const omnid_model *m)
         .name = m->name,
         .backend = m->ops->name,
         .precision = m->precision == KERNELS_PLAIN_BF16 ? OMNID_PRECISION_BF16 : OMNID_PRECISION_F32,
+        .weights = m->weights == KERNELS_INT8 ? OMNID_WEIGHTS_INT8 : OMNID_WEIGHTS_AUTO,
         .n_layers = t->n_layers,
         .hidden = t->hidden,
         .n_heads = t->n_heads,

@@ -51,7 +51,7 @@ typedef struct {
 } decoder_layer;
 
 typedef struct {
-    tensor embedding; /* [vocabulary][hidden], the checkpoint's dtype */
+    tensor embedding; /* [vocabulary][hidden], the checkpoint's dtype or I8 */
     decoder_layer *layers;
     tensor norm;          /* [hidden] */
     kernels_weight *head; /* [vocabulary][hidden] (a packed copy of the embedding where tied) */
@@ -73,8 +73,9 @@ struct omnid_model {
     omnid_tokenizer *tokenizer;
     const kernels_ops *ops;
     kernels_backend *backend;
-    kernels_precision precision;
-    kernels_dtype activation; /* dtype of what goes into matrix products and of KV: F32 or BF16 */
+    kernels_precision precision; /* of activations and KV, and of the matrices that int8 is not worth it for */
+    kernels_precision weights;   /* of the others: the same, or INT8 */
+    kernels_dtype activation;    /* dtype of what goes into matrix products and of KV: F32 or BF16 */
     int n_threads;
     vision_weights vision;
     audio_weights audio;

@@ -75,6 +75,7 @@ static void describe(omnid_model_report *out, const omnid_model *m, const omnid_
     snprintf(out->name, sizeof out->name, "%s", info.name);
     out->backend = info.backend;
     out->precision = info.precision;
+    out->weights = info.weights;
     out->n_layers = info.n_layers;
     out->hidden = info.hidden;
     out->vocabulary = info.vocabulary;
@@ -84,29 +85,37 @@ static void describe(omnid_model_report *out, const omnid_model *m, const omnid_
     out->tokens_per_segment = kept_tokens(m);
 }
 
-/* Both plans by one source. */
-static omnid_status count_both(omnid_model_report *out, omnid_model *m, weight_source *s, omnid_error *err)
+enum { N_COUNTS = 3 };
+
+/* The plans of f32, bf16 and int8 weights by one source. */
+static omnid_status count_all(omnid_model_report *out, omnid_model *m, weight_source *s, omnid_error *err)
 {
-    const kernels_dtype chosen = m->activation, dtypes[] = {KERNELS_F32, KERNELS_BF16};
-    uint64_t *const bytes[] = {&out->f32_bytes, &out->bf16_bytes};
+    const kernels_precision precision = m->precision, weights = m->weights;
+    const kernels_precision cases[N_COUNTS][2] = {
+        {KERNELS_PLAIN_F32, KERNELS_PLAIN_F32}, {KERNELS_PLAIN_BF16, KERNELS_PLAIN_BF16}, {precision, KERNELS_INT8}};
+    uint64_t *const bytes[N_COUNTS] = {&out->f32_bytes, &out->bf16_bytes, &out->int8_bytes};
     omnid_status status = OMNID_OK;
-    for (int i = 0; i < 2 && status == OMNID_OK; i++) {
+    for (int i = 0; i < N_COUNTS && status == OMNID_OK; i++) {
         model_plan plan;
-        m->activation = dtypes[i];
+        m->precision = cases[i][0];
+        m->weights = cases[i][1];
         status = model_count_weights(m, s, &plan, err);
         *bytes[i] = model_plan_bytes(&plan);
         out->n_parameters = plan.n_parameters;
     }
-    m->activation = chosen;
-    out->need_bytes = chosen == KERNELS_BF16 ? out->bf16_bytes : out->f32_bytes;
+    m->precision = precision;
+    m->weights = weights;
+    out->need_bytes = weights == KERNELS_INT8           ? out->int8_bytes
+                      : precision == KERNELS_PLAIN_BF16 ? out->bf16_bytes
+                                                        : out->f32_bytes;
     return status;
 }
 
 static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, inspection *in, omnid_error *err)
 {
-    omnid_status status = count_both(out, m, &in->base, err);
-    if (in->n_bad) { /* says more than what the walk may have met after it; both passes met the same */
-        int others = (status == OMNID_OK ? in->n_bad / 2 : in->n_bad) - 1;
+    omnid_status status = count_all(out, m, &in->base, err);
+    if (in->n_bad) { /* says more than what the walk may have met after it; every pass met the same */
+        int others = (status == OMNID_OK ? in->n_bad / N_COUNTS : in->n_bad) - 1;
         *err = in->first;
         if (others > 0)
             snprintf(err->text + strlen(err->text), sizeof err->text - strlen(err->text),
@@ -183,7 +192,7 @@ omnid_status omnid_model_estimate(omnid_model_report *out, const char *config, s
     omnid_status status = config_parse(&m->config, config, n, err);
     if (status == OMNID_OK) {
         assumption a = {.base = {assumption_has, assumption_get, inspection_release}, .tied = m->config.text.tied};
-        status = count_both(out, m, &a.base, err);
+        status = count_all(out, m, &a.base, err);
     }
     if (status == OMNID_OK) {
         describe(out, m, p);

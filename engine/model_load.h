@@ -27,8 +27,8 @@ struct weight_source {
 /* What the model takes, in bytes. */
 typedef struct {
     uint64_t n_parameters;
-    uint64_t packed;    /* matrices at the model's precision, their biases and all vectors in F32 */
-    uint64_t embedding; /* in the checkpoint's dtype */
+    uint64_t packed;    /* matrices as the model has them, their biases and all vectors in F32 */
+    uint64_t embedding; /* in the checkpoint's dtype, or int8 */
     uint64_t staging;   /* the largest matrix as the source holds it while it is packed */
 } model_plan;
 

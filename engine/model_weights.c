@@ -59,16 +59,24 @@ static float widen(const weight_data *d, int64_t i)
     return d->dtype == KERNELS_BF16 ? f32_from_bf16(bits) : f32_from_f16(bits);
 }
 
+/* Memory for size bytes of weights. */
+static omnid_status take(omnid_model *m, void **out, size_t size, omnid_error *err)
+{
+    *out = m->ops->alloc(m->backend, size);
+    if (!*out)
+        return omnid_fail(err, OMNID_NOMEM, "the backend has no memory for %zu bytes of weights", size);
+    m->weight_bytes += size;
+    return OMNID_OK;
+}
+
 static omnid_status upload(omnid_model *m, kernels_stream *stream, tensor *t, const void *from, kernels_dtype dtype,
                            int64_t rows, int64_t columns, omnid_error *err)
 {
     size_t size = (size_t)(rows * columns) * kernels_dtype_size(dtype);
-    void *data = m->ops->alloc(m->backend, size);
-    if (!data)
-        return omnid_fail(err, OMNID_NOMEM, "the backend has no memory for %zu bytes of weights", size);
+    void *data;
+    OMNID_TRY(take(m, &data, size, err));
     *t = columns == 1 ? tensor_1d(data, dtype, rows) : tensor_2d(data, dtype, rows, columns);
     m->ops->upload(stream, data, from, size);
-    m->weight_bytes += size;
     return kernels_stream_status(stream, err);
 }
 
@@ -139,14 +147,19 @@ static omnid_status get_block(walk *w, kernels_part *part, float **widened, cons
     return OMNID_OK;
 }
 
-static void count_matrix(walk *w, const kernels_part *parts, int n_parts, int64_t k)
+static int64_t row_bytes(kernels_precision precision, int64_t k)
+{
+    return precision == KERNELS_INT8 ? kernels_int8_stride(k) : k * (precision == KERNELS_PLAIN_BF16 ? 2 : 4);
+}
+
+static void count_matrix(walk *w, const kernels_part *parts, int n_parts, int64_t k, kernels_precision precision)
 {
     uint64_t staging = 0, n = 0;
     for (int i = 0; i < n_parts; i++) {
         n += (uint64_t)parts[i].n;
         staging += (uint64_t)(parts[i].n * k) * kernels_dtype_size(parts[i].dtype);
     }
-    w->plan->packed += n * (uint64_t)k * kernels_dtype_size(w->m->activation) + n * sizeof(float);
+    w->plan->packed += n * (uint64_t)row_bytes(precision, k) + n * sizeof(float);
     if (staging > w->plan->staging)
         w->plan->staging = staging;
 }
@@ -155,7 +168,7 @@ enum { MAX_BLOCKS = 3 };
 
 /* Blocks one below the other -> one packed weight. tail: dimensions after the first, their product is k. */
 static omnid_status load_shaped(walk *w, kernels_weight **out, const char *prefix, const block *blocks, int n_blocks,
-                                int n_tail, const int64_t *tail)
+                                int n_tail, const int64_t *tail, kernels_precision precision)
 {
     kernels_part parts[MAX_BLOCKS];
     float *widened[MAX_BLOCKS] = {NULL};
@@ -166,10 +179,10 @@ static omnid_status load_shaped(walk *w, kernels_weight **out, const char *prefi
     for (int i = 0; i < n_blocks && status == OMNID_OK; i++)
         status = get_block(w, &parts[i], &widened[i], prefix, &blocks[i], n_tail, tail);
     if (status == OMNID_OK && w->counting)
-        count_matrix(w, parts, n_blocks, k);
+        count_matrix(w, parts, n_blocks, k, precision);
     else if (status == OMNID_OK) {
         const omnid_model *m = w->m;
-        status = m->ops->pack(m->backend, out, parts, n_blocks, k, m->precision, w->err);
+        status = m->ops->pack(m->backend, out, parts, n_blocks, k, precision, w->err);
         if (status == OMNID_OK)
             w->m->weight_bytes += m->ops->weight_bytes(*out);
         else
@@ -185,7 +198,7 @@ static omnid_status load_shaped(walk *w, kernels_weight **out, const char *prefi
 static omnid_status load_matrix(walk *w, kernels_weight **out, const char *prefix, const block *blocks, int n_blocks,
                                 int64_t k)
 {
-    return load_shaped(w, out, prefix, blocks, n_blocks, 1, &k);
+    return load_shaped(w, out, prefix, blocks, n_blocks, 1, &k, w->m->weights);
 }
 
 static omnid_status load_one(walk *w, kernels_weight **out, const char *prefix, const char *name, int64_t n, int64_t k,
@@ -219,7 +232,7 @@ static omnid_status load_vision(walk *w)
     int64_t d = c->hidden, d4 = d * c->merge * c->merge;
     block patch = {"proj", d, false};
     const int64_t tail[] = {3, c->temporal, c->patch, c->patch};
-    OMNID_TRY(load_shaped(w, &v->patch_embed, "visual.patch_embed.", &patch, 1, 4, tail));
+    OMNID_TRY(load_shaped(w, &v->patch_embed, "visual.patch_embed.", &patch, 1, 4, tail, w->m->precision));
     for (int i = 0; i < c->depth; i++)
         OMNID_TRY(load_vision_block(w, &v->blocks[i], i));
     OMNID_TRY(load_vector(w, &v->merger_norm, "visual.merger.", "ln_q.weight", d));
@@ -276,8 +289,9 @@ static omnid_status load_audio(walk *w)
     audio_weights *a = &w->m->audio;
     int64_t d = c->hidden;
     block conv1 = {"conv1", d, true}, conv2 = {"conv2", d, true};
-    OMNID_TRY(load_shaped(w, &a->conv1, "audio_tower.", &conv1, 1, 2, (const int64_t[]){c->n_mels, 3}));
-    OMNID_TRY(load_shaped(w, &a->conv2, "audio_tower.", &conv2, 1, 2, (const int64_t[]){d, 3}));
+    OMNID_TRY(
+        load_shaped(w, &a->conv1, "audio_tower.", &conv1, 1, 2, (const int64_t[]){c->n_mels, 3}, w->m->precision));
+    OMNID_TRY(load_shaped(w, &a->conv2, "audio_tower.", &conv2, 1, 2, (const int64_t[]){d, 3}, w->m->precision));
     OMNID_TRY(make_positions(w));
     for (int i = 0; i < c->n_layers; i++)
         OMNID_TRY(load_audio_layer(w, &a->layers[i], i));
@@ -302,17 +316,46 @@ static omnid_status load_decoder_layer(walk *w, decoder_layer *l, int i)
     return load_one(w, &l->down, p, "mlp.down_proj", d, f, false);
 }
 
+/* The embedding as int8 rows, a few MiB at a time. */
+static omnid_status upload_int8(walk *w, tensor *t, const weight_data *d, int64_t rows, int64_t columns)
+{
+    enum { AT_ONCE = 2048 };
+    const kernels_ops *ops = w->m->ops;
+    const int64_t stride = kernels_int8_stride(columns);
+    void *data, *piece = malloc((size_t)(AT_ONCE * stride));
+    if (!piece)
+        return omnid_fail(w->err, OMNID_NOMEM, "no memory for %lld bytes of int8 rows", (long long)(AT_ONCE * stride));
+    omnid_status status = take(w->m, &data, (size_t)(rows * stride), w->err);
+    if (status == OMNID_OK) {
+        *t = tensor_2d(data, KERNELS_I8, rows, columns);
+        t->stride = stride;
+    }
+    for (int64_t i = 0; i < rows && status == OMNID_OK; i += AT_ONCE) {
+        int64_t n = rows - i < AT_ONCE ? rows - i : AT_ONCE;
+        kernels_int8_rows(piece, (const char *)d->data + (size_t)(i * columns) * kernels_dtype_size(d->dtype), d->dtype,
+                          n, columns);
+        ops->upload(w->stream, (char *)data + i * stride, piece, (size_t)(n * stride));
+        status = kernels_stream_status(w->stream, w->err);
+    }
+    free(piece);
+    return status;
+}
+
 static omnid_status load_embedding(walk *w)
 {
     const text_config *c = &w->m->config.text;
     const int64_t dim[] = {c->vocabulary, c->hidden};
+    const bool int8 = w->m->weights == KERNELS_INT8;
+    tensor *table = &w->m->decoder.embedding;
     weight_data d;
     OMNID_TRY(get(w, &d, "model.", "embed_tokens", ".weight", 2, dim));
     if (w->counting) {
-        w->plan->embedding = (uint64_t)(dim[0] * dim[1]) * kernels_dtype_size(d.dtype);
+        w->plan->embedding = int8 ? (uint64_t)(dim[0] * kernels_int8_stride(dim[1]))
+                                  : (uint64_t)(dim[0] * dim[1]) * kernels_dtype_size(d.dtype);
         return OMNID_OK;
     }
-    omnid_status status = upload(w->m, w->stream, &w->m->decoder.embedding, d.data, d.dtype, dim[0], dim[1], w->err);
+    omnid_status status = int8 ? upload_int8(w, table, &d, dim[0], dim[1])
+                               : upload(w->m, w->stream, table, d.data, d.dtype, dim[0], dim[1], w->err);
     w->source->release(w->source);
     report(w);
     return status;

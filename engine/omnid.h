@@ -21,10 +21,18 @@ typedef struct omnid_tokenizer omnid_tokenizer;
 /* ------------------------------------------------------------------ model */
 
 typedef enum { OMNID_PRECISION_AUTO, OMNID_PRECISION_F32, OMNID_PRECISION_BF16 } omnid_precision;
+/* AUTO: matrices in the model's precision, the embedding as the checkpoint has it. INT8: 8 bits a number and a scale for each 128
+ * (docs/models.md); activations and KV keep the model's precision. */
+typedef enum { OMNID_WEIGHTS_AUTO, OMNID_WEIGHTS_INT8 } omnid_weights;
+
+/* "auto", "int8"; and back, with a sentence. */
+OMNID_API const char *omnid_weights_name(omnid_weights w);
+OMNID_API omnid_status omnid_weights_parse(omnid_weights *out, const char *name, omnid_error *err);
 
 typedef struct {
     const char *backend;       /* "auto", "cpu", "reference", … */
     omnid_precision precision; /* activations, packed weights and KV; AUTO = bf16 where the machine has it, else f32 */
+    omnid_weights weights;     /* how matrices and the embedding are held */
     int n_threads;         /* of the backend; 0 = all the process may use, but 1 for models below 100 M parameters */
     uint64_t memory_limit; /* bytes; a model that needs more is refused before it is loaded; 0 = the machine's memory */
     void (*on_progress)(void *user, double done); /* 0..1 while weights are packed; may be NULL */
@@ -48,6 +56,7 @@ typedef struct {
     const char *name;          /* omnid.json's name, else the folder's; borrowed from the model */
     const char *backend;       /* "cpu", … */
     omnid_precision precision; /* never AUTO */
+    omnid_weights weights;
     int n_layers, hidden, n_heads, n_kv_heads, head_dim, intermediate, vocabulary;
     int max_positions;
     int max_pixels; /* largest frame after resizing, in pixels */
@@ -64,14 +73,16 @@ typedef struct {
     const char *backend;       /* "cpu", … */
     const char *dtype;         /* of the matrices in the files: "bf16", … */
     omnid_precision precision; /* what the params ask for; never AUTO */
+    omnid_weights weights;     /* what the params ask for */
     int n_layers, hidden, vocabulary, max_pixels;
     int n_tensors;          /* of the thinker in the files */
     int n_unused;           /* of them: the engine has no use for */
     char first_unused[128]; /* the first of those by name; "" = none */
     uint64_t n_parameters;
-    uint64_t need_bytes;         /* weights packed at `precision`, and what is needed beside them */
+    uint64_t need_bytes;         /* weights packed at `precision` and `weights`, and what is needed beside them */
     uint64_t f32_bytes;          /* the same at each precision */
     uint64_t bf16_bytes;         /* … */
+    uint64_t int8_bytes;         /* the same with int8 weights */
     uint64_t limit_bytes;        /* params' memory_limit, or the machine's memory */
     uint64_t kv_bytes_per_token; /* all layers, at `precision` */
     double tokens_per_segment;   /* kept of the largest frames and full sound by a timeline of default params */

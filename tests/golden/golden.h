@@ -67,6 +67,7 @@ void golden_case_close(golden_case *c);
 typedef struct {
     const char *backend; /* "auto", "cpu", "reference" */
     omnid_precision precision;
+    omnid_weights weights;
     int64_t first_segment; /* of the stream: 0, or far into it */
     int slice_rows;        /* 0 = the engine's default */
     int times;             /* how often each question is asked, one after the other; 0 = once */
@@ -77,6 +78,12 @@ typedef struct {
     bool (*wanted)(const json_t *answer); /* NULL = all */
     void *user;
 } golden_run_params;
+
+/* For check and wanted: the cosine of the first position's logits with the expected ones, nothing pruned (a decision may fall
+ * otherwise in coarser numbers), is *(double *)user at least. Prints it. */
+bool golden_check_cosine(void *user, const golden_case *c, const char *name, const omnid_result *r, char *why,
+                         size_t n_why);
+bool golden_wanted_unpruned(const json_t *answer);
 
 /* Feeds the case as a clip or stream and asks everything it asks; returns the number of answers checked and prints those
  * that do not agree; *n_bad of them. */

@@ -227,6 +227,33 @@ static bool asks(const feeder *f, bool none)
     return false;
 }
 
+bool golden_wanted_unpruned(const json_t *answer)
+{
+    return strcmp(json_string_value(json_object_get(answer, "retention")), "none") == 0;
+}
+
+bool golden_check_cosine(void *user, const golden_case *c, const char *name, const omnid_result *r, char *why,
+                         size_t n_why)
+{
+    const double least = *(const double *)user;
+    char path[GOLDEN_PATH + 300];
+    snprintf(path, sizeof path, "%s/expected/%s.json", c->folder, name);
+    json_t *expected = golden_json(path), *logits = json_object_get(expected, "logits");
+    size_t n = json_array_size(logits);
+    float *want = malloc(n * sizeof *want);
+    assert_non_null(want);
+    for (size_t i = 0; i < n; i++)
+        want[i] = (float)json_number_value(json_array_get(logits, i));
+    double cosine = golden_cosine(r->trace->logits, want, n);
+    free(want);
+    json_decref(expected);
+    print_message("%s/%s: cosine %.6f\n", c->folder, name, cosine);
+    if (cosine >= least)
+        return true;
+    snprintf(why, n_why, "cosine of logits %.6f, wanted %.6f", cosine, least);
+    return false;
+}
+
 int golden_run(const golden_case *c, const char *model, const golden_run_params *p, int *n_bad)
 {
     feeder f = {.c = c, .p = p};
@@ -236,6 +263,7 @@ int golden_run(const golden_case *c, const char *model, const golden_run_params 
     omnid_model_params mp = omnid_model_params_default();
     mp.backend = p->backend;
     mp.precision = p->precision;
+    mp.weights = p->weights;
     mp.n_threads = 1;
     golden_ok(omnid_model_open(&f.model, path, &mp, &err), &err);
     omnid_engine_params ep = omnid_engine_params_default();

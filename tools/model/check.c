@@ -10,19 +10,26 @@ enum { WINDOW_S = 64, SEGMENT_S = 2 };
 
 /* ------------------------------------------------------------------ memory */
 
-static const char *precision_name(omnid_precision p)
-{
-    return p == OMNID_PRECISION_BF16 ? "bf16" : "f32";
-}
-
 static uint64_t window_bytes(const omnid_model_report *r, double window_s)
 {
     return (uint64_t)(r->tokens_per_segment * window_s / SEGMENT_S * (double)r->kv_bytes_per_token);
 }
 
+/* "bf16", "int8 weights and f32", … */
+static const char *held_as(const omnid_model_report *r)
+{
+    bool bf16 = r->precision == OMNID_PRECISION_BF16;
+    if (r->weights == OMNID_WEIGHTS_INT8)
+        return bf16 ? "int8 weights and bf16" : "int8 weights and f32";
+    return bf16 ? "bf16" : "f32";
+}
+
 static void print_remedies(const omnid_model_report *r, int indent)
 {
-    if (r->precision == OMNID_PRECISION_F32 && r->bf16_bytes <= r->limit_bytes)
+    if (r->int8_bytes < r->need_bytes && r->int8_bytes <= r->limit_bytes)
+        printf("%*s         with int8 weights it needs %s and fits: omnid --model.weights=int8\n", indent, "",
+               tool_size_text(r->int8_bytes).text);
+    if (r->precision == OMNID_PRECISION_F32 && r->weights == OMNID_WEIGHTS_AUTO && r->bf16_bytes <= r->limit_bytes)
         printf(
             "%*s         in bf16 it needs %s and fits: omnid --model.precision=bf16 (slower here than f32 would be)\n",
             indent, "", tool_size_text(r->bf16_bytes).text);
@@ -37,8 +44,8 @@ model_exit check_print_memory(const omnid_model_report *r, bool chosen, int inde
     bool fits = r->need_bytes <= r->limit_bytes, f32 = r->precision == OMNID_PRECISION_F32;
     uint64_t kv = window_bytes(r, WINDOW_S);
     printf("%*smemory   needs %s in %s%s; this machine has %s: %s\n", indent, "", tool_size_text(r->need_bytes).text,
-           precision_name(r->precision), f32 && !chosen ? " (no bf16 instructions here)" : "",
-           tool_size_text(r->limit_bytes).text, fits ? "fits" : "does not fit");
+           held_as(r), f32 && !chosen ? " (no bf16 instructions here)" : "", tool_size_text(r->limit_bytes).text,
+           fits ? "fits" : "does not fit");
     printf("%*swindow   %d s of one camera: about %.0f tokens, %s of KV\n", indent, "", WINDOW_S,
            r->tokens_per_segment * WINDOW_S / SEGMENT_S, tool_size_text(kv).text);
     if (!fits) {
@@ -115,8 +122,7 @@ model_exit check_run(const check_options *o, omnid_error *err)
         code = check_print_memory(&r, o->params.precision != OMNID_PRECISION_AUTO, 2);
         if (code == MODEL_NO)
             model_fail(err, MODEL_NO, "sound, but it does not fit: it needs %s in %s, this machine has %s",
-                       tool_size_text(r.need_bytes).text, precision_name(r.precision),
-                       tool_size_text(r.limit_bytes).text);
+                       tool_size_text(r.need_bytes).text, held_as(&r), tool_size_text(r.limit_bytes).text);
     }
     fflush(stdout);
     g_free(folder);

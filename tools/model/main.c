@@ -16,7 +16,7 @@ typedef struct {
     double memory_gb;
 } arguments;
 
-enum { KEY_RETRIES = 256, KEY_DELAY, KEY_STALL, KEY_HASHES, KEY_PRECISION, KEY_BACKEND, KEY_MEMORY };
+enum { KEY_RETRIES = 256, KEY_DELAY, KEY_STALL, KEY_HASHES, KEY_PRECISION, KEY_WEIGHTS, KEY_BACKEND, KEY_MEMORY };
 
 static const struct argp_option options[] = {
     {0, 0, 0, 0, "fetch:", 1},
@@ -27,6 +27,7 @@ static const struct argp_option options[] = {
     {0, 0, 0, 0, "check:", 2},
     {"hashes", KEY_HASHES, 0, 0, "Hash every file and compare with what the hub listed when it was fetched", 2},
     {"precision", KEY_PRECISION, "auto|f32|bf16", 0, "Ask whether it fits at this precision", 2},
+    {"weights", KEY_WEIGHTS, "auto|int8", 0, "Ask whether it fits with its weights held so", 2},
     {"backend", KEY_BACKEND, "NAME", 0, "Ask this backend", 2},
     {"memory", KEY_MEMORY, "GB", 0, "Ask whether it fits into so much", 2},
     {0}};
@@ -55,6 +56,7 @@ static void set_precision(arguments *a, const char *text, struct argp_state *sta
 static error_t parse_option(int key, char *value, struct argp_state *state)
 {
     arguments *a = state->input;
+    omnid_error err;
     switch (key) {
     case 'y':
         a->fetch.yes = true;
@@ -73,6 +75,10 @@ static error_t parse_option(int key, char *value, struct argp_state *state)
         return 0;
     case KEY_PRECISION:
         set_precision(a, value, state);
+        return 0;
+    case KEY_WEIGHTS:
+        if (omnid_weights_parse(&a->check.params.weights, value, &err) != OMNID_OK)
+            argp_error(state, "--%s", err.text);
         return 0;
     case KEY_BACKEND:
         a->check.params.backend = value;

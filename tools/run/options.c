@@ -38,6 +38,7 @@ static const row rows[] = {
     {"first-prune", "N", COUNT, AT(first_prune), 0, 10000, "No token leaves after a layer below N (0)"},
     {"precision", "f32|bf16", TEXT, AT(precision), 0, 0,
      "Of activations, weights and KV (what the machine does fastest)"},
+    {"weights", "auto|int8", TEXT, AT(weights), 0, 0, "int8: 8 bits a weight, whatever the precision (auto)"},
     {"backend", "NAME", TEXT, AT(backend), 0, 0, "auto, cuda, cpu, reference (auto)"},
     {"threads", "N", COUNT, AT(n_threads), 0, 4096, "Threads; 0 = all the process may use (0)"},
     {"max-tokens", "N", COUNT, AT(max_tokens), 1, 4096, "Longest answer (128)"},
@@ -220,6 +221,8 @@ static void check(run_options *o, struct argp_state *state)
     if (omnid_mode_parse(&o->mode_value, o->mode, &err) != OMNID_OK)
         argp_error(state, "--mode: %s", err.text);
     check_precision(o, state);
+    if (o->weights && omnid_weights_parse(&o->weights_value, o->weights, &err) != OMNID_OK)
+        argp_error(state, "--%s", err.text);
     check_mel(o, state);
 }
 

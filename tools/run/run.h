@@ -18,7 +18,7 @@ typedef struct {
 typedef struct {
     const char *model, *video, *frames, *audio; /* paths; strings are borrowed from argv */
     const char *question, *questions, *system, *history, *choices;
-    const char *mode, *retention, *policy, *precision, *backend, *mel_reference;
+    const char *mode, *retention, *policy, *precision, *weights, *backend, *mel_reference;
     const char *stream, *gaps, *trace, *tokenizer, *tokenize;
     int first_prune, max_tokens, n_threads;
     int64_t seed;
@@ -28,6 +28,7 @@ typedef struct {
     /* worked out from the strings above */
     omnid_mode mode_value;
     omnid_precision precision_value;
+    omnid_weights weights_value;
     bool mel_clip;
     bool is_stream;
     int window_segments, hop_segments; /* 0 = default hop */

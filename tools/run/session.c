@@ -307,6 +307,7 @@ static omnid_status open_model(session *s, omnid_error *err)
     if (s->o->backend)
         p.backend = s->o->backend;
     p.precision = s->o->precision_value;
+    p.weights = s->o->weights_value;
     p.n_threads = s->o->n_threads;
     p.on_progress = on_load;
     return omnid_model_open(&s->model, s->o->model, &p, err);

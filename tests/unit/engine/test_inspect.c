@@ -68,7 +68,8 @@ static void test_a_sound_folder(void **state)
         if (precision == OMNID_PRECISION_F32)          /* and nothing that is packed is left out */
             assert_true(r.need_bytes >= info.weight_bytes + ((uint64_t)1 << 30));
         assert_true(r.need_bytes == (precision == OMNID_PRECISION_F32 ? r.f32_bytes : r.bf16_bytes));
-        assert_true(r.bf16_bytes < r.f32_bytes);
+        assert_true(r.bf16_bytes < r.f32_bytes && r.int8_bytes < r.f32_bytes);
+        assert_int_equal(r.weights, OMNID_WEIGHTS_AUTO);
         omnid_model_destroy(&m);
     }
     omnid_model_report r = inspect(folder, OMNID_PRECISION_F32);
@@ -138,6 +139,26 @@ static void test_the_limit_is_the_callers(void **state)
     fixture_remove(&folder);
 }
 
+/* With int8 weights: a byte and 1/64 a parameter, 1 GiB to work in, and the largest matrix while it is packed. */
+static void check_int8(const omnid_model_report *plain_weights, const char *config, size_t n)
+{
+    omnid_model_params p = reference_params();
+    omnid_model_report r;
+    omnid_error err = {0};
+    p.precision = OMNID_PRECISION_BF16;
+    p.weights = OMNID_WEIGHTS_INT8;
+    assert_int_equal(omnid_model_estimate(&r, config, n, &p, &err), OMNID_OK);
+    assert_int_equal(r.weights, OMNID_WEIGHTS_INT8);
+    assert_int_equal(r.precision, OMNID_PRECISION_BF16);
+    assert_int_equal(r.need_bytes, r.int8_bytes);
+    assert_int_equal(r.need_bytes, plain_weights->int8_bytes);
+    assert_int_equal(r.kv_bytes_per_token, plain_weights->kv_bytes_per_token);
+    const double staging = (double)r.vocabulary * r.hidden * 2, work = (double)(1 << 30);
+    const double weights = (double)r.need_bytes - staging - work, least = (double)r.n_parameters * (1 + 1.0 / 64);
+    print_message("%.2f G parameters: %.2f GB of int8 weights\n", (double)r.n_parameters / 1e9, weights / 1e9);
+    assert_true(weights > least && weights < least * 1.01);
+}
+
 /* config.json of the two published models with every key they have, and as transformers 5 writes it: nested
  * thinker_config beside talker and token2wav. Sizes are those of the published thinkers in bf16. */
 static void test_published_configs(void **state)
@@ -166,6 +187,7 @@ static void test_published_configs(void **state)
         assert_true(r.bf16_bytes > r.n_parameters * 2 && r.bf16_bytes < r.n_parameters * 3);
         assert_true(r.f32_bytes > r.n_parameters * 4 && r.f32_bytes < r.n_parameters * 5);
         assert_int_equal(r.kv_bytes_per_token, cases[i].kv);
+        check_int8(&r, text, n);
         free(text);
     }
 }
