@@ -65,6 +65,7 @@ static struct {
     std::map<const void *, int> shared; /* allowed to kernels */
     cudaError_t last;
     CUstream_st legacy; /* stream 0 */
+    long n_allocations, n_waits, n_downloads;
 } machine;
 
 typedef std::lock_guard<std::recursive_mutex> locked;
@@ -87,6 +88,16 @@ static bool emulates(const char *what)
 {
     const char *wanted = getenv("OMNID_CUDA_EMULATE");
     return wanted && strcmp(wanted, what) == 0;
+}
+
+/* What was asked for so far: allocations, waits, copies to the host. For tests, which find it by its name. */
+extern "C" __attribute__((visibility("default"))) void cuda_emulation_counts(long counts[3]);
+void cuda_emulation_counts(long counts[3])
+{
+    locked l(machine.lock);
+    counts[0] = machine.n_allocations;
+    counts[1] = machine.n_waits;
+    counts[2] = machine.n_downloads;
 }
 
 // ---- the device ----
@@ -229,6 +240,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 cudaError_t cudaMalloc(void **out, size_t size)
 {
     locked l(machine.lock);
+    machine.n_allocations++;
     *out = nullptr;
     if (capturing())
         return fail(cudaErrorStreamCaptureUnsupported);
@@ -239,6 +251,7 @@ cudaError_t cudaMalloc(void **out, size_t size)
 cudaError_t cudaFree(void *data)
 {
     locked l(machine.lock);
+    machine.n_waits++;
     if (!data)
         return cudaSuccess;
     if (capturing())
@@ -328,6 +341,7 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr att
 cudaError_t cudaMallocFromPoolAsync(void **out, size_t size, cudaMemPool_t pool, cudaStream_t stream)
 {
     locked l(machine.lock);
+    machine.n_allocations++;
     *out = nullptr;
     if (pool->follows_events || pool->adds_dependencies || !pool->in_opportunity || pool->threshold != UINT64_MAX)
         die("a pool with other rules than those that kernels/cuda sets is not emulated");
@@ -368,6 +382,7 @@ cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
 cudaError_t cudaHostAlloc(void **out, size_t size, unsigned)
 {
     locked l(machine.lock);
+    machine.n_allocations++;
     *out = pinned_take(size);
     return *out ? cudaSuccess : fail(cudaErrorMemoryAllocation);
 }
@@ -398,6 +413,7 @@ static cudaError_t enqueue(cudaStream_t stream, work step)
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t size, enum cudaMemcpyKind kind, cudaStream_t stream)
 {
     locked l(machine.lock);
+    machine.n_downloads += kind == cudaMemcpyDeviceToHost;
     bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
     bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
     if (kind == cudaMemcpyDefault || kind == cudaMemcpyHostToHost)
@@ -424,6 +440,7 @@ cudaError_t cudaMemsetAsync(void *to, int value, size_t size, cudaStream_t strea
 cudaError_t cudaDeviceSynchronize()
 {
     locked l(machine.lock);
+    machine.n_waits++;
     if (capturing())
         return fail(cudaErrorStreamCaptureUnsupported);
     drain_all();
@@ -463,6 +480,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream)
 cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     locked l(machine.lock);
+    machine.n_waits++;
     CUstream_st *s = stream_of(stream);
     if (s->captures) {
         s->broken = true;
@@ -537,6 +555,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     locked l(machine.lock);
+    machine.n_waits++;
     if (event->captured)
         return fail(cudaErrorStreamCaptureUnsupported);
     reach(event->stream, event->after);
