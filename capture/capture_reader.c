@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 enum {
     READ_TIMEOUT_MS = 100,
@@ -12,6 +14,7 @@ enum {
     BACKOFF_MIN_US = 250000,
     BACKOFF_MAX_US = 2500000,    /* with the time that opening takes, a device that is back is found within 5 s */
     BACKOFF_FORGET_US = 5000000, /* a source that ran for so long starts over with the shortest wait */
+    READER_NICE = -10,           /* where it is allowed: devices do not wait, the engine takes every core it is given */
     SLOW_US = 30000000, /* between attempts where only a person can help: a wrong password, a missing decoder */
     SOUND_PIECE = 8000,
 };
@@ -328,6 +331,7 @@ void *reader_run(void *arg)
 {
     reader *r = arg;
     pthread_setname_np(pthread_self(), r->video ? "capture-video" : "capture-audio");
+    setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE); /* of this thread */
     live(r);
     capture_release(r->c);
     return NULL;

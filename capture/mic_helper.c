@@ -4,12 +4,14 @@
 #include "capture/mic_portaudio.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -17,6 +19,9 @@ enum {
     FIRST_US = 5000000,   /* a card that was started has this long until its first block */
     SILENCE_US = 2200000, /* then none for so long means that it is gone: PortAudio 19.6 tells nothing and spins */
     DOUBT_US = 200000,    /* after so long, a look whether the kernel still has it */
+    BEHIND_US = 1000000,  /* sound that waits for longer is left out: later, no segment would take it */
+    PIPE_BYTES = 16384,   /* more would be more waiting: 0.1 s at 44.1 kHz */
+    NICE = -10            /* where it is allowed: a card does not wait */
 };
 
 static bool write_all(const void *data, size_t n)
@@ -93,6 +98,8 @@ static bool send_blocks(const mic_stream *s, mic_channel channel, int *n_sent)
 {
     float samples[MIC_RING_FRAMES];
     for (mic_block b; mic_ring_peek(s->ring, &b); mic_ring_drop(s->ring), ++*n_sent) {
+        if (mic_ring_shed(s->ring, BEHIND_US) && !mic_ring_peek(s->ring, &b))
+            break;
         int n = mix(samples, &b, s->n_channels, channel);
         mic_wire_head head = {MIC_WIRE_MAGIC, MIC_WIRE_SOUND, (uint32_t)n * sizeof *samples, b.hole, b.t_us, b.index};
         if (!write_all(&head, sizeof head) || !write_all(samples, head.n_bytes))
@@ -157,6 +164,8 @@ int main(int argc, char **argv)
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
+    setpriority(PRIO_PROCESS, 0, NICE);
+    fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != atoi(argv[2])) /* it was gone before we asked */
         return 1;

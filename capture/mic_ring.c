@@ -74,3 +74,18 @@ void mic_ring_drop(mic_ring *r)
 {
     atomic_fetch_add_explicit(&r->n_taken, 1, memory_order_release);
 }
+
+static const mic_block *block_at(const mic_ring *r, unsigned number)
+{
+    return &r->blocks[number % MIC_RING_SLOTS];
+}
+
+bool mic_ring_shed(mic_ring *r, int64_t most_us)
+{
+    unsigned n_put = atomic_load_explicit(&r->n_put, memory_order_acquire);
+    unsigned n_taken = atomic_load_explicit(&r->n_taken, memory_order_relaxed);
+    if (n_put == n_taken || block_at(r, n_put - 1)->t_us - block_at(r, n_taken)->t_us <= most_us)
+        return false;
+    atomic_store_explicit(&r->n_taken, n_put - 1, memory_order_release);
+    return true;
+}

@@ -27,5 +27,8 @@ void mic_ring_put(mic_ring *r, const float *frames, int64_t n_frames, int64_t t_
 /* The oldest block. False: none. For the taking thread, as is mic_ring_drop, which gives the slot back. */
 bool mic_ring_peek(mic_ring *r, mic_block *out);
 void mic_ring_drop(mic_ring *r);
+/* Leaves out all blocks but the newest when the oldest was taken more than most_us before it: whoever reads too slowly for
+ * long then misses pieces, and does not hear everything late. True: it did. For the taking thread. */
+bool mic_ring_shed(mic_ring *r, int64_t most_us);
 
 #endif

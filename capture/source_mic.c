@@ -1,4 +1,6 @@
 /* source_mic.c: "mic:NAME|default[,OPTION=VALUE…]", a microphone through PortAudio in the helper program omnid-mic. */
+#include "capture/mic_cards.h"
+#include "capture/mic_match.h"
 #include "capture/mic_process.h"
 #include "capture/mic_resampler.h"
 #include "capture/mic_uri.h"
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* OPEN_MS: PortAudio asks every card and sound server when it starts. SILENCE_US: the helper tells of a silent card after
  * 2.2 s; when it says nothing for longer, it hangs. Both together: a loss is noticed within 3 s. */
@@ -16,7 +19,10 @@ enum {
     SILENCE_US = 2700000,
     FIRST_US = 6000000,
     SETTLE_US = 5000000,
-    WARN_US = 60000000
+    WARN_US = 60000000,
+    RETURN_MS = 3000, /* how long one attempt waits for a card that is gone, looking every LOOK_MS */
+    LOOK_MS = 200,
+    MAX_CARDS = 64
 };
 
 typedef struct {
@@ -67,11 +73,42 @@ static omnid_status await_opened(mic *m, const atomic_bool *stop, mic_wire_opene
     return omnid_fail(err, OMNID_DEVICE, "does not open within %d s: a card or a sound server hangs", OPEN_MS / 1000);
 }
 
+/* Whether the kernel lists a card that is meant by this name, and it can be opened. */
+static omnid_status find_card(const char *name, omnid_error *err)
+{
+    mic_card cards[MAX_CARDS];
+    const char *names[MAX_CARDS];
+    int at, n = mic_cards_list(cards, MAX_CARDS);
+    for (int i = 0; i < n; i++)
+        names[i] = cards[i].name;
+    OMNID_TRY(mic_match(&at, names, n, name, err));
+    char why[sizeof err->text];
+    return mic_cards_why(&cards[at], why, sizeof why) ? omnid_fail(err, OMNID_BUSY, "%s", why) : OMNID_OK;
+}
+
+/* Waits a while for a card that was there before (*memory): the kernel's list costs nothing, while PortAudio asks every
+ * card, and one that comes while it does so it does not see. */
+static omnid_status await_card(const source_params *p, const char *name, omnid_error *err)
+{
+    const struct timespec pause = {0, LOOK_MS * 1000000};
+    if (!p->memory || !*p->memory)
+        return OMNID_OK;
+    for (int64_t until_us = omnid_clock_us() + (int64_t)RETURN_MS * 1000;;) {
+        omnid_status status = find_card(name, err);
+        if (status == OMNID_OK || omnid_clock_us() > until_us || atomic_load(p->stop))
+            return status == OMNID_NOT_FOUND ? status : OMNID_OK; /* of the rest PortAudio's own sentence is better */
+        nanosleep(&pause, NULL);
+    }
+}
+
 static omnid_status open_helper(mic *m, const source_params *p, omnid_error *err)
 {
     mic_uri o;
     char rate[16], channel[16], latency[16];
     OMNID_TRY(mic_uri_parse(&o, p->uri, err));
+    omnid_status there = await_card(p, o.name, err);
+    if (there != OMNID_OK)
+        return omnid_fail_in(err, "%s", m->uri);
     snprintf(rate, sizeof rate, "%d", o.rate_hz);
     snprintf(channel, sizeof channel, "%d", (int)o.channel);
     snprintf(latency, sizeof latency, "%d", o.latency_ms);
@@ -88,6 +125,9 @@ static omnid_status open_helper(mic *m, const source_params *p, omnid_error *err
               opened.n_channels == 1 ? "1 channel" : "2 channels");
     m->newest_us = omnid_clock_us();
     m->quiet_until_us = m->newest_us + SETTLE_US;
+    status = find_card(o.name, NULL); /* BUSY: by our own helper */
+    if (p->memory)
+        *p->memory = status == OMNID_OK || status == OMNID_BUSY;
     return OMNID_OK;
 }
 

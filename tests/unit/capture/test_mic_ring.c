@@ -117,11 +117,34 @@ static void test_two_threads(void **state)
     mic_ring_destroy(&r);
 }
 
+/* A reader that is behind for longer than allowed goes on with the newest, and sees by the number what it missed. */
+static void test_shed(void **state)
+{
+    (void)state;
+    mic_ring *r = mic_ring_create(CHANNELS, 48000);
+    mic_block b;
+    assert_false(mic_ring_shed(r, 0));
+    for (int i = 0; i < 11; i++) /* 10 ms each: the oldest was taken 100 ms before the newest */
+        put(r, 480 * i, 480, false);
+    assert_false(mic_ring_shed(r, 100000));
+    assert_true(mic_ring_peek(r, &b));
+    assert_int_equal(b.index, 0);
+    assert_true(mic_ring_shed(r, 99000));
+    assert_true(mic_ring_peek(r, &b));
+    assert_int_equal(check(&b), 480 * 11);
+    assert_int_equal(b.index, 480 * 10);
+    assert_false(mic_ring_shed(r, 0));
+    mic_ring_drop(r);
+    assert_false(mic_ring_peek(r, &b));
+    mic_ring_destroy(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_blocks),
         cmocka_unit_test(test_full),
+        cmocka_unit_test(test_shed),
         cmocka_unit_test(test_two_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
