@@ -54,6 +54,7 @@ typedef struct answer {
     bool whole;        /* all layers in one slice */
     int listed_layers; /* layers below read listed keys; from here on the fork's own */
     int64_t n[CONFIG_MAX_LAYERS], k[CONFIG_MAX_LAYERS];
+    bool selects[CONFIG_MAX_LAYERS];      /* layers after which a selection runs: k > 0; whole: k may be > 0 */
     int64_t list_of[CONFIG_MAX_LAYERS];   /* where layer l's list starts in lists */
     int64_t scores_of[CONFIG_MAX_LAYERS]; /* where its scores start in S; -1 = not needed */
     buffer lists;     /* kernels_key: tokens in at each layer; a layer after which nobody left shares the one before */

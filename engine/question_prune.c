@@ -19,7 +19,9 @@ omnid_status answer_plan(answer *a, int64_t n_0, omnid_error *err)
         a->list_of[l] = list;
         bool own_next = l + 1 == a->listed_layers && l + 1 < n_layers; /* there the same tokens get other rows */
         list += a->k[l] > 0 || own_next ? a->n[l] : 0;
-        bool needed = l >= plan.tds_start || (a->k[l] > 0 && a->ask.policy->uses_scores);
+        /* What is launched must not depend on how many tokens there happen to be. */
+        a->selects[l] = a->whole ? l >= first_prune && retention_p(&plan, l) > 0 : a->k[l] > 0;
+        bool needed = l >= plan.tds_start || (a->selects[l] && a->ask.policy->uses_scores);
         a->scores_of[l] = needed ? scores : -1;
         scores += needed ? a->n[l] : 0;
     }

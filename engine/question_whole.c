@@ -17,12 +17,6 @@ int answer_launch_rows(const answer *a)
     return a->whole ? path_rows(a->ask.query.n, LEAST_ROWS, a->timeline->engine->params.slice_rows) : a->ask.query.n;
 }
 
-/* A layer whose scores are wanted, by its number and not by how many tokens there happen to be. */
-static bool scores(const answer *a, int layer)
-{
-    return a->scores_of[layer] >= 0;
-}
-
 static uint64_t path_of(const answer *a)
 {
     const omnid_engine *e = a->timeline->engine;
@@ -36,7 +30,7 @@ static uint64_t path_of(const answer *a)
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++)
         path = path_add_address(path, addresses[i]);
     for (int l = 0; l < e->model->config.text.n_layers; l++)
-        path = path_add(path, (uint64_t)scores(a, l) << 1 | (a->k[l] > 0));
+        path = path_add(path, (uint64_t)(a->scores_of[l] >= 0) << 1 | a->selects[l]);
     return path;
 }
 
@@ -63,9 +57,9 @@ static void enqueue(void *user)
     for (int l = 0; l < c->n_layers; l++) {
         r->set = l;
         decoder_layer_run(&e->decoder, l, r, 0);
-        if (scores(a, l))
+        if (a->scores_of[l] >= 0)
             decoder_score(&e->decoder, r, 0, a->max_keys);
-        if (a->k[l] > 0)
+        if (a->selects[l])
             leave(a, l);
     }
     tensor x = buffer_2d(&r->x, KERNELS_F32, r->n_rows, c->hidden), last = tensor_1d(e->last_row.data, KERNELS_I32, 1);
