@@ -4,7 +4,7 @@
  *
  *     omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART [BACKEND [3b|7b]]]]]]
  *
- * PART: l(ayers) a(ttention) s(election) e(ncoders) p(roducts). Figures are medians over the repeats; a short op runs many times
+ * PART: l(ayers) a(ttention) s(election) e(ncoders) p(roducts), and w: int8 weights beside plain ones. Figures are medians over the repeats; a short op runs many times
  * in a row before the device is waited for. With one thread of the cpu backend the processor time of the thread is taken
  * instead of the clock, so that other work on the machine counts less. Weights are rotated: no product finds its weight in a
  * cache. */
@@ -34,6 +34,7 @@ static const shape shapes[] = {{"3b", 2048, 11008, 16, 2, 151936}, {"7b", 3584, 
 
 typedef struct {
     kernels_weight *qkv, *o, *gate_up, *down, *ceiling;
+    kernels_weight *gate_up8, *down8; /* int8; where part w is asked for */
 } layer;
 
 typedef struct {
@@ -124,7 +125,7 @@ static tensor filled(const bench *b, kernels_dtype dtype, int64_t rows, int64_t 
     return t;
 }
 
-static kernels_weight *packed(const bench *b, int64_t n, int64_t k)
+static kernels_weight *packed(const bench *b, int64_t n, int64_t k, kernels_precision precision)
 {
     uint16_t *rows = host_memory((size_t)(n * k) * sizeof *rows); /* bf16, as a checkpoint has it */
     for (int64_t i = 0; i < n * k; i++) {                         /* about ±0.01 */
@@ -134,7 +135,7 @@ static kernels_weight *packed(const bench *b, int64_t n, int64_t k)
     kernels_part part = {.data = rows, .dtype = KERNELS_BF16, .n = n};
     kernels_weight *w = NULL;
     omnid_error err;
-    if (b->ops->pack(b->backend, &w, &part, 1, k, b->precision, &err) != OMNID_OK)
+    if (b->ops->pack(b->backend, &w, &part, 1, k, precision, &err) != OMNID_OK)
         quit(err.text);
     free(rows);
     return w;
@@ -190,7 +191,7 @@ static void open_activations(bench *b)
     b->logits = tensor_1d(filled(b, KERNELS_F32, 1, d->vocabulary).data, KERNELS_F32, d->vocabulary);
 }
 
-static void open_bench(bench *b)
+static void open_bench(bench *b, bool int8)
 {
     const shape *d = &b->dim;
     omnid_error err;
@@ -202,9 +203,15 @@ static void open_bench(bench *b)
     b->dtype = b->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
     b->n_qkv = (d->heads + 2 * d->kv_heads) * HEAD_DIM;
     for (int i = 0; i < N_LAYERS; i++)
-        b->layers[i] =
-            (layer){packed(b, b->n_qkv, d->hidden), packed(b, d->hidden, d->hidden), packed(b, 2 * d->ffn, d->hidden),
-                    packed(b, d->hidden, d->ffn), packed(b, d->ffn, d->hidden)};
+        b->layers[i] = (layer){.qkv = packed(b, b->n_qkv, d->hidden, b->precision),
+                               .o = packed(b, d->hidden, d->hidden, b->precision),
+                               .gate_up = packed(b, 2 * d->ffn, d->hidden, b->precision),
+                               .down = packed(b, d->hidden, d->ffn, b->precision),
+                               .ceiling = packed(b, d->ffn, d->hidden, b->precision)};
+    for (int i = 0; int8 && i < N_LAYERS; i++) {
+        b->layers[i].gate_up8 = packed(b, 2 * d->ffn, d->hidden, KERNELS_INT8);
+        b->layers[i].down8 = packed(b, d->hidden, d->ffn, KERNELS_INT8);
+    }
     open_activations(b);
     open_context(b);
 }
@@ -249,6 +256,16 @@ static void run_gate_up(bench *b)
 static void run_down(bench *b)
 {
     product(b, &b->narrow, &b->x, b->layers[b->turn++ % N_LAYERS].down, b->dim.hidden, b->dim.ffn, true);
+}
+
+static void run_gate_up8(bench *b)
+{
+    product(b, &b->h, &b->wide, b->layers[b->turn++ % N_LAYERS].gate_up8, 2 * b->dim.ffn, b->dim.hidden, false);
+}
+
+static void run_down8(bench *b)
+{
+    product(b, &b->narrow, &b->x, b->layers[b->turn++ % N_LAYERS].down8, b->dim.hidden, b->dim.ffn, true);
 }
 
 static kernels_attention attention(bench *b)
@@ -431,6 +448,40 @@ static void report_linear(bench *b)
         }
 }
 
+/* An int8 weight beside the same in the precision, in turns. */
+static void report_int8_of(bench *b, const char *name, int64_t n, int64_t k, void (*plain)(bench *),
+                           void (*int8)(bench *))
+{
+    double seconds[2][MAX_REPEATS], ratio[MAX_REPEATS];
+    int times[2] = {enough(b, plain), enough(b, int8)};
+    for (int i = 0; i < b->repeats; i++) {
+        seconds[0][i] = time_of(b, plain, times[0]);
+        seconds[1][i] = time_of(b, int8, times[1]);
+        ratio[i] = seconds[0][i] / seconds[1][i];
+    }
+    omnid_error err;
+    if (kernels_stream_status(b->s, &err) != OMNID_OK)
+        quit(err.text);
+    double size = (double)n * (double)k, t[2] = {median(seconds[0], b->repeats), median(seconds[1], b->repeats)};
+    printf("| %3d rows, %-12s %5d x %5d | %9.3f | %9.3f | %5.2f | %6.1f | %6.1f |\n", b->rows, name, (int)n, (int)k,
+           t[0] * 1e3, t[1] * 1e3, median(ratio, b->repeats), size * (double)kernels_dtype_size(b->dtype) / t[0] * 1e-9,
+           (double)kernels_int8_stride(k) * (double)n / t[1] * 1e-9);
+    fflush(stdout);
+}
+
+static void report_int8(bench *b)
+{
+    static const int rows[] = {1, 2, 4, 8, 16, 30, 64, 152, 338};
+    printf(
+        "\n| product | %s ms | int8 ms | times faster | %s GB/s | int8 GB/s |\n| --- | --- | --- | --- | --- | --- |\n",
+        kernels_dtype_name(b->dtype), kernels_dtype_name(b->dtype));
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++) {
+        b->rows = rows[r];
+        report_int8_of(b, "gate, up", 2 * b->dim.ffn, b->dim.hidden, run_gate_up, run_gate_up8);
+        report_int8_of(b, "down, added", b->dim.hidden, b->dim.ffn, run_down, run_down8);
+    }
+}
+
 static double attention_flop(const bench *b, int rows, int context)
 {
     return 4.0 * b->dim.heads * HEAD_DIM * ((double)rows * context + 0.5 * rows * (rows + 1));
@@ -509,18 +560,19 @@ static void read_arguments(bench *b, int argc, char **argv)
         b->dim = shapes[strcmp(argv[6], "7b") == 0];
     if (b->n_threads < 1 || b->repeats < 1 || b->repeats > MAX_REPEATS || argc > 7)
         quit("usage: omnid-kernel-bench [THREADS [REPEATS [f32|bf16 [PART [BACKEND [3b|7b]]]]]]     PART: l(ayers) "
-             "a(ttention) s(election) e(ncoders) p(roducts); at least 1 thread, 1 .. 99 repeats");
+             "a(ttention) s(election) e(ncoders) p(roducts) w(eights of int8); at least 1 thread, 1 .. 99 repeats");
 }
 
 int main(int argc, char **argv)
 {
     static bench b = {.backend_name = "cpu", .n_threads = 1, .repeats = 5};
     read_arguments(&b, argc, argv);
-    open_bench(&b);
+    const char *parts = argc > 4 ? argv[4] : "lasep";
+    bool int8 = strchr(parts, 'w') != NULL;
+    open_bench(&b, int8);
     printf("%s, backend %s, %d threads, %s, median of %d\n\n", b.dim.name, b.backend_name, b.n_threads,
            kernels_dtype_name(b.dtype), b.repeats);
     printf("| op | ms | GFLOP/s | ceiling | ratio | GB/s |\n| --- | --- | --- | --- | --- | --- |\n");
-    const char *parts = argc > 4 ? argv[4] : "lasep";
     if (strchr(parts, 'l'))
         report_layers(&b);
     if (strchr(parts, 'a'))
@@ -531,5 +583,7 @@ int main(int argc, char **argv)
         report_encoders(&b);
     if (strchr(parts, 'p'))
         report_linear(&b);
+    if (int8)
+        report_int8(&b);
     return 0;
 }

@@ -10,6 +10,7 @@
 enum {
     FEW_DEPTH = 96,      /* of a block: 24 KiB of weights */
     FEW_INT8_DEPTH = 64, /* of a block that becomes 16 KiB of float32; a part of a group */
+    FEW_DIRECT = 2,      /* tiles; more are better off with a block in float32 */
     FEW_MAX_TILES = (FEW_ROWS + FEW_TILE - 1) / FEW_TILE
 };
 _Static_assert(KERNELS_INT8_GROUP % FEW_INT8_DEPTH == 0, "a block has one scale a column");
@@ -73,6 +74,21 @@ static void few_panel(const few_isa *isa, float *sums, const float *x, const flo
     }
 }
 
+/* For one tile of rows or two: each takes the numbers of the weight as they are. */
+static void few_int8_direct(const few_isa *isa, float *sums, const float *x, const int8_t *q, const uint16_t *scale,
+                            const few_cut *cut, int64_t k)
+{
+    for (int64_t first = 0; first < k; first += KERNELS_INT8_GROUP) {
+        int64_t depth = k - first < KERNELS_INT8_GROUP ? k - first : KERNELS_INT8_GROUP;
+        for (int t = 0; t < cut->n; t++) {
+            int rows = cut->first[t + 1] - cut->first[t];
+            isa->int8_tile[rows](sums + cut->first[t] * FEW_WIDTH, x + cut->first[t] * k + first * rows,
+                                 q + first * FEW_WIDTH, scale + first / KERNELS_INT8_GROUP * FEW_WIDTH, depth);
+        }
+    }
+}
+
+/* For more: a block becomes float32 once. */
 static void few_int8_panel(const few_isa *isa, few_work *work, const float *x, const int8_t *q, const uint16_t *scale,
                            const few_cut *cut, int64_t k)
 {
@@ -106,6 +122,8 @@ static void few_one(const few_isa *isa, few_work *work, const tensor *y, const f
     memset(work->sums, 0, (size_t)m * FEW_WIDTH * sizeof *work->sums);
     if (w->packed)
         few_panel(isa, work->sums, rows, w->packed + at, cut, w->k_rounded);
+    else if (cut->n <= FEW_DIRECT)
+        few_int8_direct(isa, work->sums, rows, w->q + at, w->scale + first * int8_groups(w->k), cut, w->k_rounded);
     else
         few_int8_panel(isa, work, rows, w->q + at, w->scale + first * int8_groups(w->k), cut, w->k_rounded);
     for (int64_t i = 0; i < m; i++)

@@ -49,6 +49,54 @@ CPU_TILE FEW_TARGET void FEW(tile)(const int rows, const int lines, float *sums,
     }
 }
 
+/* The scales of a panel's columns. */
+static inline FEW_TARGET void FEW(factors)(VEC factor[FEW_WIDTH / LANES], const uint16_t *scale)
+{
+    float wide[FEW_WIDTH] __attribute__((aligned(64)));
+    for (int c = 0; c < FEW_WIDTH; c++)
+        wide[c] = f32_from_bf16(scale[c]);
+    CPU_UNROLL
+    for (int v = 0; v < FEW_WIDTH / LANES; v++)
+        factor[v] = *(const VEC *)(wide + v * LANES);
+}
+
+/* The scale comes last: depth is within one group. */
+CPU_TILE FEW_TARGET void FEW(int8)(const int rows, float *sums, const float *x, const int8_t *q, const uint16_t *scale,
+                                   int64_t depth)
+{
+    VEC factor[FEW_WIDTH / LANES];
+    FEW(factors)(factor, scale);
+    for (int c = 0; c < FEW_WIDTH; c += FEW_VECTORS * LANES) {
+        VEC acc[FEW_TILE][FEW_VECTORS];
+        CPU_UNROLL
+        for (int r = 0; r < rows; r++) {
+            CPU_UNROLL
+            for (int v = 0; v < FEW_VECTORS; v++)
+                acc[r][v] = (VEC){0};
+        }
+        for (int64_t d = 0; d < depth; d++) {
+            VEC col[FEW_VECTORS];
+            CPU_UNROLL
+            for (int v = 0; v < FEW_VECTORS; v++)
+                col[v] = FEW_LOAD(q + d * FEW_WIDTH + c + v * LANES);
+            __builtin_prefetch(q + (d + FEW_AHEAD) * FEW_WIDTH, 0, 2);
+            CPU_UNROLL
+            for (int r = 0; r < rows; r++) {
+                VEC a = x[d * rows + r] - (VEC){0};
+                CPU_UNROLL
+                for (int v = 0; v < FEW_VECTORS; v++)
+                    acc[r][v] += a * col[v];
+            }
+        }
+        CPU_UNROLL
+        for (int r = 0; r < rows; r++) {
+            CPU_UNROLL
+            for (int v = 0; v < FEW_VECTORS; v++)
+                *(VEC *)(sums + r * FEW_WIDTH + c + v * LANES) += acc[r][v] * factor[c / LANES + v];
+        }
+    }
+}
+
 #if FEW_PREFETCH
 #define FEW_LINES(rows)                                                                                                \
     if (lines == 4)                                                                                                    \
@@ -67,6 +115,11 @@ CPU_TILE FEW_TARGET void FEW(tile)(const int rows, const int lines, float *sums,
     {                                                                                                                  \
         FEW_LINES(rows)                                                                                                \
         FEW(tile)(rows, 0, sums, x, w, depth, ahead);                                                                  \
+    }                                                                                                                  \
+    static FEW_TARGET void FEW(int8_##rows)(float *sums, const float *x, const int8_t *q, const uint16_t *scale,       \
+                                            int64_t depth)                                                             \
+    {                                                                                                                  \
+        FEW(int8)(rows, sums, x, q, scale, depth);                                                                     \
     }
 FEW_CASE(1)
 FEW_CASE(2)
@@ -77,13 +130,8 @@ FEW_CASE(6)
 
 static FEW_TARGET void FEW(widen)(float *to, const int8_t *q, const uint16_t *scale, int64_t depth)
 {
-    float wide[FEW_WIDTH] __attribute__((aligned(64)));
-    for (int c = 0; c < FEW_WIDTH; c++)
-        wide[c] = f32_from_bf16(scale[c]);
     VEC factor[FEW_WIDTH / LANES];
-    CPU_UNROLL
-    for (int v = 0; v < FEW_WIDTH / LANES; v++)
-        factor[v] = *(const VEC *)(wide + v * LANES);
+    FEW(factors)(factor, scale);
     for (int64_t d = 0; d < depth; d++) {
         __builtin_prefetch(q + (d + FEW_AHEAD) * FEW_WIDTH, 0, 2);
         CPU_UNROLL
@@ -102,6 +150,7 @@ static const few_isa FEW(isa) = {
     .prefetch = FEW_PREFETCH,
     .usable = FEW(usable),
     .tile = {NULL, FEW(tile_1), FEW(tile_2), FEW(tile_3), FEW(tile_4), FEW(tile_5), FEW(tile_6)},
+    .int8_tile = {NULL, FEW(int8_1), FEW(int8_2), FEW(int8_3), FEW(int8_4), FEW(int8_5), FEW(int8_6)},
     .widen = FEW(widen)};
 
 #undef VEC

@@ -14,12 +14,16 @@ enum {
  * the set has prefetch. */
 typedef void few_function(int lines, float *sums, const float *x, const float *w, int64_t depth, const float *ahead);
 
+/* The same with q [depth][FEW_WIDTH] times its column's scale [FEW_WIDTH] (bf16) for w; asks for what lies behind. */
+typedef void few_int8_function(float *sums, const float *x, const int8_t *q, const uint16_t *scale, int64_t depth);
+
 typedef struct {
     const char *name;
     bool prefetch; /* float32 panels are read ahead of time as well: fast enough for them */
     bool (*usable)(void);
     few_function *tile[FEW_TILE + 1]; /* by the number of rows; [0] is none */
-    /* to [depth][FEW_WIDTH] = q [depth][FEW_WIDTH] times its column's scale [FEW_WIDTH] (bf16); asks for what lies behind. */
+    few_int8_function *int8_tile[FEW_TILE + 1];
+    /* to [depth][FEW_WIDTH] = that product itself, for several tiles. */
     void (*widen)(float *to, const int8_t *q, const uint16_t *scale, int64_t depth);
 } few_isa;
 
