@@ -1,5 +1,6 @@
 /* camera.c: closed segments from capture's thread to the engine, the oldest dropped when the engine is behind. */
 #include "daemon/camera.h"
+#include "daemon/plan.h"
 #include "daemon/settings.h"
 
 #include <glib.h>
@@ -197,19 +198,10 @@ static omnid_status start_capture(camera *c, omnid_capture **capture, capture_st
 static omnid_status make_timeline(camera *c, omnid_engine *e, const capture_status *has, omnid_timeline **out,
                                   omnid_error *err)
 {
-    const options_camera *s = c->settings;
-    omnid_timeline_params p = omnid_timeline_params_default();
-    omnid_mode first = OMNID_MODE_EAGER;
-    OMNID_TRY(settings_parse_modes(s->modes, &p.modes, &first, err));
-    p.system = s->system[0] ? s->system : NULL;
+    omnid_timeline_params p;
+    OMNID_TRY(plan_timeline(&p, c->settings, c->daemon, err));
     p.has_video = has->video.state != CAPTURE_OFF;
     p.has_audio = has->audio.state != CAPTURE_OFF;
-    p.window_segments = (int)((s->window_s + 1) / 2);
-    p.hop_segments = (int)((s->hop_s + 1) / 2);
-    p.intra = c->daemon->timeline_intra;
-    p.rho_a = c->daemon->timeline_rho_a;
-    p.rho_v = c->daemon->timeline_rho_v;
-    p.max_pixels = (int)s->max_pixels;
     return omnid_timeline_create(out, e, &p, err);
 }
 

@@ -1,4 +1,5 @@
 /* main.c: omnid's command line; makes the parts, and takes them apart again. */
+#include "daemon/plan.h"
 #include "daemon/server.h"
 #include "daemon/service_log.h"
 
@@ -96,6 +97,31 @@ static char *show_source(const char *uri)
     return text;
 }
 
+/* What the model and what is configured take of memory. An exit code: a model that is unsound or does not fit. */
+static int check_memory(const settings *s)
+{
+    const double gib = 1024.0 * 1024.0 * 1024.0;
+    omnid_error err;
+    omnid_model_report r;
+    plan p;
+    omnid_status status = plan_make(&p, s, &err);
+    if (status == OMNID_OK)
+        status = omnid_model_inspect(&r, s->model_path, &p.model, &err);
+    plan_clear(&p);
+    if (status != OMNID_OK) {
+        fprintf(stderr, "omnid: %s\n", err.text);
+        return EXIT_MODEL;
+    }
+    printf("memory: %.2f GiB (weights %.2f, KV of %d camera%s %.2f, work space %.2f); %s has %.2f GiB%s\n",
+           (double)r.plan.need / gib, (double)r.plan.weights / gib, r.plan.n_timelines,
+           r.plan.n_timelines == 1 ? "" : "s", (double)r.plan.kv / gib, (double)r.plan.work / gib, r.plan.device,
+           (double)r.plan.limit / gib, r.plan.own ? " free" : "");
+    if (omnid_model_fits(&r, &err) == OMNID_OK)
+        return EXIT_OK;
+    fprintf(stderr, "omnid: %s\n", err.text);
+    return EXIT_MODEL;
+}
+
 static int print_check(const settings *s)
 {
     omnid_error err;
@@ -120,7 +146,7 @@ static int print_check(const settings *s)
         g_free(video);
         g_free(audio);
     }
-    return EXIT_OK;
+    return check_memory(s);
 }
 
 /* Blocks the signals that stop the daemon in this thread and all that it starts; they are read from the descriptor. */

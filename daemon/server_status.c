@@ -24,6 +24,23 @@ static json_t *model_status(const server *s)
     return out;
 }
 
+/* What the engine holds beside what was planned for it. */
+static json_t *memory_status(const server *s, const omnid_engine_status *e)
+{
+    omnid_memory_plan p = omnid_model_get_plan(worker_model(s->worker));
+    json_t *out = json_object();
+    json_object_set_new(out, "device", json_string(p.device));
+    json_object_set_new(out, "total_bytes", json_integer((json_int_t)p.total));
+    json_object_set_new(out, "free_bytes", json_integer((json_int_t)e->free_bytes));
+    json_object_set_new(out, "weight_bytes",
+                        json_integer((json_int_t)omnid_model_get_info(worker_model(s->worker)).weight_bytes));
+    json_object_set_new(out, "kv_bytes", json_integer((json_int_t)e->kv_bytes));
+    json_object_set_new(out, "kv_planned_bytes", json_integer((json_int_t)p.kv));
+    json_object_set_new(out, "work_bytes", json_integer((json_int_t)e->work_bytes));
+    json_object_set_new(out, "work_planned_bytes", json_integer((json_int_t)p.work));
+    return out;
+}
+
 static json_t *engine_status(const server *s)
 {
     if (worker_get_state(s->worker, NULL) != WORKER_READY)
@@ -31,6 +48,7 @@ static json_t *engine_status(const server *s)
     omnid_engine_status e = omnid_engine_get_status(worker_engine(s->worker));
     json_t *out = json_object();
     json_object_set_new(out, "memory_bytes", json_integer((json_int_t)e.memory_bytes));
+    json_object_set_new(out, "memory", memory_status(s, &e));
     json_object_set_new(out, "open_answers", json_integer(e.n_open_answers));
     json_object_set_new(out, "queued_segments", json_integer(e.n_queued_segments));
     json_object_set_new(out, "answers", json_integer((json_int_t)e.n_answers));

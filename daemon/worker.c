@@ -9,6 +9,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/plan.h"
+
 /* Steps that may fail one after another before the daemon gives up and lets its supervisor start it afresh. */
 enum { WORKER_MAX_FAILURES = 20, WORKER_STEP_MS = 500, WORKER_RETRY_MS = 50 };
 
@@ -87,48 +89,40 @@ static void fail(worker *w, int exit_code, const omnid_error *err)
     outbox_wake(w->outbox);
 }
 
-static omnid_status load_model(worker *w, omnid_error *err)
+/* The model with room for what will run on it, then the engine. */
+static omnid_status open_model(worker *w, plan *p, omnid_error *err)
 {
-    const options_daemon *o = &w->settings->daemon;
-    omnid_model_params p = omnid_model_params_default();
-    p.backend = o->model_backend;
-    p.precision = strcmp(o->model_precision, "f32") == 0    ? OMNID_PRECISION_F32
-                  : strcmp(o->model_precision, "bf16") == 0 ? OMNID_PRECISION_BF16
-                                                            : OMNID_PRECISION_AUTO;
-    p.weights = strcmp(o->model_weights, "int8") == 0 ? OMNID_WEIGHTS_INT8 : OMNID_WEIGHTS_AUTO;
-    p.n_threads = (int)o->model_threads;
-    p.memory_limit = (uint64_t)o->model_memory_limit_mib << 20;
-    p.on_progress = on_progress;
-    p.user = w;
-    return omnid_model_open(&w->model, w->settings->model_path, &p, err);
+    OMNID_TRY(plan_make(p, w->settings, err));
+    p->model.on_progress = on_progress;
+    p->model.user = w;
+    return omnid_model_open(&w->model, w->settings->model_path, &p->model, err);
 }
 
-static omnid_status make_engine(worker *w, omnid_error *err)
+static omnid_status make_engine(worker *w, const plan *p, omnid_error *err)
 {
-    const options_daemon *o = &w->settings->daemon;
-    omnid_engine_params p = omnid_engine_params_default();
-    p.max_open_questions = (int)o->answers_max_open;
-    p.max_question_bytes = (int)o->answers_max_question_bytes;
-    p.max_queued_segments =
-        o->timeline_max_queued < CAMERA_ENGINE_QUEUE ? (int)o->timeline_max_queued : CAMERA_ENGINE_QUEUE;
-    p.graphs = o->model_graphs;
     omnid_callbacks callbacks = {
         .user = w, .on_text = on_text, .on_done = on_done, .on_error = on_error, .on_segment = on_segment};
-    return omnid_engine_create(&w->engine, w->model, &p, &callbacks, err);
+    return omnid_engine_create(&w->engine, w->model, &p->engine, &callbacks, err);
+}
+
+/* False: w has failed. */
+static bool open_engine(worker *w)
+{
+    omnid_error err = {0};
+    plan p = {0};
+    bool opened = open_model(w, &p, &err) == OMNID_OK, made = opened && make_engine(w, &p, &err) == OMNID_OK;
+    plan_clear(&p);
+    if (!made)
+        fail(w, opened ? EXIT_ENGINE : EXIT_MODEL, &err);
+    return made;
 }
 
 /* From nothing to READY; false: failed, or asked to stop. */
 static bool prepare(worker *w)
 {
     omnid_error err = {0};
-    if (load_model(w, &err) != OMNID_OK) {
-        fail(w, EXIT_MODEL, &err);
+    if (!open_engine(w))
         return false;
-    }
-    if (make_engine(w, &err) != OMNID_OK) {
-        fail(w, EXIT_ENGINE, &err);
-        return false;
-    }
     for (size_t i = 0; i < w->settings->n_cameras && !atomic_load(&w->stopping); i++) {
         if (camera_start(w->cameras[i], w->engine, &err) != OMNID_OK) {
             omnid_fail_in(&err, "[camera %s]", w->settings->cameras[i].name);
@@ -155,7 +149,9 @@ static void step_until_stopped(worker *w)
         outbox_news news = {.kind = OUTBOX_HEALTH};
         snprintf(news.text, sizeof news.text, "%s", err.text);
         outbox_add_news(w->outbox, &news);
-        if (++n_failures >= WORKER_MAX_FAILURES) {
+        if (status == OMNID_NOMEM) /* a segment is lost, the next one may find memory: no reason to start afresh */
+            n_failures = 0;
+        else if (++n_failures >= WORKER_MAX_FAILURES) {
             fail(w, EXIT_ENGINE, &err);
             return;
         }

@@ -62,6 +62,7 @@ omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const
     if (status == OMNID_OK)
         status = decoder_work_create(&e->decoder, &e->memory, e->stream, p->slice_rows, err);
     encoder_work_init(&e->encoder, &e->memory, e->stream);
+    engine_ask_memory(e);
     if (status != OMNID_OK)
         omnid_engine_destroy(&e);
     *out = e;
@@ -144,6 +145,15 @@ omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, o
     return kernels_stream_status(e->stream, err);
 }
 
+void engine_ask_memory(omnid_engine *e)
+{
+    kernels_memory device;
+    e->ops->memory(e->model->backend, &device);
+    pthread_mutex_lock(&e->lock);
+    e->free_bytes = device.free;
+    pthread_mutex_unlock(&e->lock);
+}
+
 void engine_tell_slice(omnid_engine *e, const omnid_slice *slice)
 {
     if (e->callbacks.on_slice)
@@ -199,16 +209,21 @@ omnid_engine_status omnid_engine_get_status(omnid_engine *e)
     float sorted[ENGINE_TTFT_SAMPLES];
     pthread_mutex_lock(&e->lock);
     omnid_engine_status s = e->status;
-    s.memory_bytes = e->model->weight_bytes + atomic_load(&e->memory.held);
+    uint64_t held = atomic_load(&e->memory.held);
+    s.memory_bytes = e->model->weight_bytes + held;
+    s.free_bytes = e->free_bytes;
     s.n_open_answers = e->n_open;
     int64_t oldest = e->slice_started_us;
     for (const answer *a = e->submitted; a; a = a->next)
         oldest = !oldest || a->timings.queued_us < oldest ? a->timings.queued_us : oldest;
     s.n_timelines = s.n_queued_segments = 0;
+    s.kv_bytes = 0;
     for (const omnid_timeline *tl = e->timelines; tl; tl = tl->next) {
         s.n_timelines++;
         s.n_queued_segments += tl->n_queued;
+        s.kv_bytes += tl->status.memory_bytes;
     }
+    s.work_bytes = held > s.kv_bytes ? held - s.kv_bytes : 0;
     int n = s.n_answers < ENGINE_TTFT_SAMPLES ? (int)s.n_answers : ENGINE_TTFT_SAMPLES;
     memcpy(sorted, e->ttft_ms, (size_t)n * sizeof *sorted);
     pthread_mutex_unlock(&e->lock);

@@ -52,6 +52,7 @@ struct omnid_engine {
     omnid_engine_status status;
     float ttft_ms[ENGINE_TTFT_SAMPLES];
     int64_t slice_started_us; /* of the slice in hand; 0 = none */
+    uint64_t free_bytes;      /* of the device's memory, as last asked */
 };
 
 /* to = from, dense F32 rows in the backend's memory. */
@@ -59,6 +60,9 @@ omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, o
 
 /* x F32 [n][hidden] (backend's memory) = embeddings of host ids. */
 omnid_status engine_embed(omnid_engine *e, void *x, const int32_t *ids, int n, omnid_error *err);
+
+/* How much of the device's memory is free; get_status tells. Asked by the engine's thread, because a device may be slow to say. */
+void engine_ask_memory(omnid_engine *e);
 
 /* Tells on_slice. */
 void engine_tell_slice(omnid_engine *e, const omnid_slice *slice);

@@ -91,9 +91,12 @@ omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_para
 {
     model_plan plan;
     OMNID_TRY(model_count_weights(m, s, &plan, err));
-    OMNID_TRY(model_check_memory(&plan, p ? p->memory_limit : 0, err));
+    model_plan_memory(&m->plan, m, &plan, p);
+    OMNID_TRY(model_check_memory(&m->plan, omnid_model_get_info(m).precision, omnid_model_get_info(m).weights, err));
     OMNID_TRY(choose_threads(m, &plan, p, err));
     OMNID_TRY(model_load_weights(m, s, &plan, p, err));
+    if (m->plan.n_timelines)
+        OMNID_TRY(m->ops->reserve(m->backend, m->plan.kv + m->plan.work, err));
     omnid_log(OMNID_LOG_INFO, "model %s: %.2f G parameters, %.2f GB as packed (%s%s), backend %s, %d threads", m->name,
               (double)m->n_parameters / 1e9, (double)m->weight_bytes / 1e9, kernels_dtype_name(m->activation),
               m->weights == KERNELS_INT8 ? ", int8 weights" : "", m->ops->name, m->n_threads);
@@ -138,6 +141,11 @@ omnid_model_info omnid_model_get_info(const omnid_model *m)
         .weight_bytes = m->weight_bytes,
         .kv_bytes_per_token =
             2 * (uint64_t)t->n_layers * (uint64_t)(t->n_kv_heads * t->head_dim) * kernels_dtype_size(m->activation)};
+}
+
+omnid_memory_plan omnid_model_get_plan(const omnid_model *m)
+{
+    return m->plan;
 }
 
 const omnid_tokenizer *omnid_model_get_tokenizer(const omnid_model *m)

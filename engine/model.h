@@ -81,6 +81,7 @@ struct omnid_model {
     audio_weights audio;
     decoder_weights decoder;
     uint64_t n_parameters, weight_bytes;
+    omnid_memory_plan plan;
     /* from omnid.json, where the folder has one */
     int max_pixels; /* default 336 * 336 */
     retention_named schedules[8];

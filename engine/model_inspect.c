@@ -69,7 +69,7 @@ static void count_unused(omnid_model_report *out, const inspection *in)
 }
 
 /* What the model says by itself. */
-static void describe(omnid_model_report *out, const omnid_model *m, const omnid_model_params *p)
+static void describe(omnid_model_report *out, const omnid_model *m)
 {
     omnid_model_info info = omnid_model_get_info(m);
     snprintf(out->name, sizeof out->name, "%s", info.name);
@@ -81,39 +81,46 @@ static void describe(omnid_model_report *out, const omnid_model *m, const omnid_
     out->vocabulary = info.vocabulary;
     out->max_pixels = info.max_pixels;
     out->kv_bytes_per_token = info.kv_bytes_per_token;
-    out->limit_bytes = p && p->memory_limit ? p->memory_limit : model_machine_memory();
+    out->limit_bytes = out->plan.limit;
+    out->need_bytes = out->plan.need;
     out->tokens_per_segment = kept_tokens(m);
 }
 
 enum { N_COUNTS = 3 };
 
-/* The plans of f32, bf16 and int8 weights by one source. */
-static omnid_status count_all(omnid_model_report *out, omnid_model *m, weight_source *s, omnid_error *err)
+/* The plans of f32, bf16 and int8 weights by one source, and the one that is wanted. */
+static omnid_status count_all(omnid_model_report *out, omnid_model *m, weight_source *s, const omnid_model_params *p,
+                              omnid_error *err)
 {
     const kernels_precision precision = m->precision, weights = m->weights;
     const kernels_precision cases[N_COUNTS][2] = {
         {KERNELS_PLAIN_F32, KERNELS_PLAIN_F32}, {KERNELS_PLAIN_BF16, KERNELS_PLAIN_BF16}, {precision, KERNELS_INT8}};
     uint64_t *const bytes[N_COUNTS] = {&out->f32_bytes, &out->bf16_bytes, &out->int8_bytes};
     omnid_status status = OMNID_OK;
+    const kernels_dtype activation = m->activation;
     for (int i = 0; i < N_COUNTS && status == OMNID_OK; i++) {
-        model_plan plan;
+        model_plan counted;
+        omnid_memory_plan plan;
         m->precision = cases[i][0];
         m->weights = cases[i][1];
-        status = model_count_weights(m, s, &plan, err);
-        *bytes[i] = model_plan_bytes(&plan);
-        out->n_parameters = plan.n_parameters;
+        m->activation = m->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+        status = model_count_weights(m, s, &counted, err);
+        model_plan_memory(&plan, m, &counted, p);
+        *bytes[i] = plan.need;
+        out->n_parameters = counted.n_parameters;
+        if (m->precision == precision && m->weights == weights)
+            out->plan = plan;
     }
     m->precision = precision;
     m->weights = weights;
-    out->need_bytes = weights == KERNELS_INT8           ? out->int8_bytes
-                      : precision == KERNELS_PLAIN_BF16 ? out->bf16_bytes
-                                                        : out->f32_bytes;
+    m->activation = activation;
     return status;
 }
 
-static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, inspection *in, omnid_error *err)
+static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, inspection *in,
+                                    const omnid_model_params *p, omnid_error *err)
 {
-    omnid_status status = count_all(out, m, &in->base, err);
+    omnid_status status = count_all(out, m, &in->base, p, err);
     if (in->n_bad) { /* says more than what the walk may have met after it; every pass met the same */
         int others = (status == OMNID_OK ? in->n_bad / N_COUNTS : in->n_bad) - 1;
         *err = in->first;
@@ -128,12 +135,13 @@ static omnid_status inspect_weights(omnid_model_report *out, omnid_model *m, ins
     return OMNID_OK;
 }
 
-static omnid_status inspect_checkpoint(omnid_model_report *out, omnid_model *m, omnid_error *err)
+static omnid_status inspect_checkpoint(omnid_model_report *out, omnid_model *m, const omnid_model_params *p,
+                                       omnid_error *err)
 {
     inspection in = {.base = {inspection_has, inspection_get, inspection_release}};
     OMNID_TRY(safetensors_open(&in.file, m->folder, err));
     in.used = calloc(safetensors_count(in.file) + 1, sizeof *in.used);
-    omnid_status status = in.used ? inspect_weights(out, m, &in, err)
+    omnid_status status = in.used ? inspect_weights(out, m, &in, p, err)
                                   : omnid_fail(err, OMNID_NOMEM, "no memory for a list of the tensors");
     free(in.used);
     safetensors_close(&in.file);
@@ -148,14 +156,19 @@ omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, co
     err = err ? err : &own;
     *out = (omnid_model_report){.name = ""};
     OMNID_TRY(model_open_small(&m, folder, p, err));
-    omnid_status status = inspect_checkpoint(out, m, err);
+    omnid_status status = inspect_checkpoint(out, m, p, err);
     if (status != OMNID_OK) {
         model_open_failed(&m, folder, err);
         return status;
     }
-    describe(out, m, p);
+    describe(out, m);
     omnid_model_destroy(&m);
     return OMNID_OK;
+}
+
+omnid_status omnid_model_fits(const omnid_model_report *r, omnid_error *err)
+{
+    return model_check_memory(&r->plan, r->precision, r->weights, err);
 }
 
 /* ------------------------------------------------------------------ a checkpoint that is not here */
@@ -192,10 +205,10 @@ omnid_status omnid_model_estimate(omnid_model_report *out, const char *config, s
     omnid_status status = config_parse(&m->config, config, n, err);
     if (status == OMNID_OK) {
         assumption a = {.base = {assumption_has, assumption_get, inspection_release}, .tied = m->config.text.tied};
-        status = count_all(out, m, &a.base, err);
+        status = count_all(out, m, &a.base, p, err);
     }
     if (status == OMNID_OK) {
-        describe(out, m, p);
+        describe(out, m);
         out->dtype = "bf16";
     }
     omnid_model_destroy(&m);

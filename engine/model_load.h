@@ -39,12 +39,12 @@ omnid_status model_load_weights(omnid_model *m, weight_source *s, const model_pl
                                 omnid_error *err);
 void model_free_weights(omnid_model *m);
 
-/* Bytes of plan and of the 1 GiB to work in. */
-uint64_t model_plan_bytes(const model_plan *plan);
-/* LIMIT with the numbers when plan and 1 GiB to work in are more than `limit` bytes; 0 = the machine's memory. */
-omnid_status model_check_memory(const model_plan *plan, uint64_t limit, omnid_error *err);
-/* Bytes this process may use: the machine's memory or its control group's limit, whichever is less. */
-uint64_t model_machine_memory(void);
+/* The plan of weights and of what params say will run on them, against the backend's memory. */
+void model_plan_memory(omnid_memory_plan *out, const omnid_model *m, const model_plan *weights,
+                       const omnid_model_params *p);
+/* LIMIT with the numbers, and what to do, when the plan of a model as it is held needs more than there is. */
+omnid_status model_check_memory(const omnid_memory_plan *plan, omnid_precision precision, omnid_weights weights,
+                                omnid_error *err);
 
 /* Name, max_pixels and schedules of the folder's omnid.json (may be missing). */
 omnid_status model_read_omnid_json(omnid_model *m, const char *json, size_t n, omnid_error *err);

@@ -1,84 +1,94 @@
-/* model_plan.c: would the model fit? Asked before anything large is allocated. */
+/* model_plan.c: would a model fit, with what is to run on it? Asked before anything large is allocated. */
 #include "engine/model_load.h"
 
-#include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-static const uint64_t WORK_SPACE = (uint64_t)1 << 30; /* activations, tokenizer, a short timeline */
+#include "engine/memory_plan.h"
 
-/* A number in a file of one line; UINT64_MAX for "max", no file, or nonsense. */
-static uint64_t read_number(const char *path)
+static const uint64_t PROCESS = (uint64_t)256 << 20; /* program, libraries, tokenizer, capture's buffers */
+static const double GIB = 1024.0 * 1024.0 * 1024.0;
+
+static uint64_t larger(uint64_t a, uint64_t b)
 {
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return UINT64_MAX;
-    uint64_t value;
-    if (fscanf(f, "%" SCNu64, &value) != 1)
-        value = UINT64_MAX;
-    fclose(f);
-    return value;
+    return a > b ? a : b;
 }
 
-static uint64_t lesser(uint64_t a, uint64_t b)
+void model_plan_memory(omnid_memory_plan *out, const omnid_model *m, const model_plan *weights,
+                       const omnid_model_params *p)
 {
-    return a < b ? a : b;
-}
-
-/* The strictest memory.max from this process's group up to the root (control groups 2). */
-static uint64_t group_limit(void)
-{
-    char line[2048], path[2304];
-    uint64_t limit = lesser(read_number("/sys/fs/cgroup/memory.max"),
-                            read_number("/sys/fs/cgroup/memory/memory.limit_in_bytes")); /* control groups 1 */
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f)
-        return limit;
-    while (fgets(line, sizeof line, f)) {
-        if (strncmp(line, "0::", 3) != 0)
-            continue;
-        char *group = line + 3;
-        group[strcspn(group, "\n")] = '\0';
-        while (*group) {
-            snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
-            limit = lesser(limit, read_number(path));
-            char *slash = strrchr(group, '/');
-            if (!slash)
-                break;
-            *slash = '\0';
-        }
+    const omnid_engine_params defaults = omnid_engine_params_default();
+    const omnid_engine_params *engine = p && p->engine ? p->engine : &defaults;
+    const int n_timelines = p && p->timelines ? p->n_timelines : 0;
+    kernels_memory device;
+    m->ops->memory(m->backend, &device);
+    *out = (omnid_memory_plan){.own = device.own, .total = device.total, .free = device.free};
+    snprintf(out->device, sizeof out->device, "%s", device.device);
+    out->n_timelines = n_timelines;
+    out->weights = weights->packed + weights->embedding;
+    for (int i = 0; i < n_timelines; i++)
+        out->kv += memory_plan_kv(m, &p->timelines[i]);
+    out->work = memory_plan_work(m, &device, engine, n_timelines ? p->timelines : NULL, n_timelines);
+    uint64_t run = out->kv + out->work;
+    if (device.own) {
+        kernels_memory machine;
+        kernels_machine_memory(&machine);
+        out->need = out->weights + run;
+        out->limit = device.free;
+        out->host_need = weights->staging + PROCESS;
+        out->host_total = machine.total;
+    } else {
+        out->need =
+            out->weights + larger(weights->staging, run) + PROCESS; /* the matrix is gone before the first segment */
+        out->limit = device.total;
     }
-    fclose(f);
-    return limit;
+    out->limited = p && p->memory_limit;
+    if (out->limited)
+        out->limit = p->memory_limit;
 }
 
-uint64_t model_machine_memory(void)
+/* What to do about it; weights that leave hardly anything are the matter themselves. */
+static const char *remedy(const omnid_memory_plan *plan, omnid_precision precision, omnid_weights weights)
 {
-    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    uint64_t machine = pages > 0 && size > 0 ? (uint64_t)pages * (uint64_t)size : UINT64_MAX;
-    return lesser(machine, group_limit());
+    if (plan->weights <= plan->limit - plan->limit / 8)
+        return "a smaller window_s, fewer cameras, a smaller max_pixels or mode deferred";
+    if (weights == OMNID_WEIGHTS_INT8)
+        return "a smaller model";
+    return precision == OMNID_PRECISION_F32 ? "precision bf16, weights int8 or a smaller model"
+                                            : "weights int8 or a smaller model";
 }
 
-uint64_t model_plan_bytes(const model_plan *plan)
+/* "the limit is 2.00 GiB", "this machine has 25.30 GiB", "NVIDIA H100 has 3.10 GiB free of 79.10". */
+static const char *room(char *out, size_t size, const omnid_memory_plan *plan)
 {
-    return plan->packed + plan->embedding + plan->staging + WORK_SPACE;
+    if (plan->limited)
+        snprintf(out, size, "the limit is %.2f GiB", (double)plan->limit / GIB);
+    else if (plan->own)
+        snprintf(out, size, "%s has %.2f GiB free of %.2f", plan->device, (double)plan->limit / GIB,
+                 (double)plan->total / GIB);
+    else
+        snprintf(out, size, "%s has %.2f GiB", plan->device, (double)plan->limit / GIB);
+    return out;
 }
 
-omnid_status model_check_memory(const model_plan *plan, uint64_t limit, omnid_error *err)
+omnid_status model_check_memory(const omnid_memory_plan *plan, omnid_precision precision, omnid_weights weights,
+                                omnid_error *err)
 {
-    const double gib = 1024.0 * 1024.0 * 1024.0;
-    const char *whose = limit ? "the limit is" : "this machine has";
-    if (!limit)
-        limit = model_machine_memory();
-    uint64_t need = model_plan_bytes(plan);
-    if (need <= limit)
-        return OMNID_OK;
-    return omnid_fail(
-        err, OMNID_LIMIT,
-        "the model needs %.2f GiB (packed weights %.2f, embedding %.2f, the largest matrix while it is packed %.2f, "
-        "work space %.2f), %s %.2f GiB",
-        (double)need / gib, (double)plan->packed / gib, (double)plan->embedding / gib, (double)plan->staging / gib,
-        (double)WORK_SPACE / gib, whose, (double)limit / gib);
+    char has[160], rest[96] = "";
+    if (plan->need > plan->limit) {
+        if (!plan->own)
+            snprintf(rest, sizeof rest, ", the program %.2f", (double)PROCESS / GIB);
+        return omnid_fail(
+            err, OMNID_LIMIT,
+            "the model needs %.2f GiB (weights %.2f, KV of %d timeline%s %.2f, work space %.2f%s), %s: try %s",
+            (double)plan->need / GIB, (double)plan->weights / GIB, plan->n_timelines, plan->n_timelines == 1 ? "" : "s",
+            (double)plan->kv / GIB, (double)plan->work / GIB, rest, room(has, sizeof has, plan),
+            remedy(plan, precision, weights));
+    }
+    if (plan->host_need > plan->host_total)
+        return omnid_fail(
+            err, OMNID_LIMIT,
+            "the model needs %.2f GiB of the machine's memory while it is loaded (its largest matrix, the "
+            "program), beside what is on %s; this machine has %.2f GiB",
+            (double)plan->host_need / GIB, plan->device, (double)plan->host_total / GIB);
+    return OMNID_OK;
 }

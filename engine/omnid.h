@@ -20,6 +20,9 @@ typedef struct omnid_tokenizer omnid_tokenizer;
 
 /* ------------------------------------------------------------------ model */
 
+typedef struct omnid_engine_params omnid_engine_params;     /* below */
+typedef struct omnid_timeline_params omnid_timeline_params; /* below */
+
 typedef enum { OMNID_PRECISION_AUTO, OMNID_PRECISION_F32, OMNID_PRECISION_BF16 } omnid_precision;
 /* AUTO: matrices in the model's precision, the embedding as the checkpoint has it. INT8: 8 bits a number and a scale for each 128
  * (docs/models.md); activations and KV keep the model's precision. */
@@ -34,7 +37,12 @@ typedef struct {
     omnid_precision precision; /* activations, packed weights and KV; AUTO = bf16 where the machine has it, else f32 */
     omnid_weights weights;     /* how matrices and the embedding are held */
     int n_threads;         /* of the backend; 0 = all the process may use, but 1 for models below 100 M parameters */
-    uint64_t memory_limit; /* bytes; a model that needs more is refused before it is loaded; 0 = the machine's memory */
+    uint64_t memory_limit; /* bytes; a model that needs more is refused before it is loaded; 0 = what there is */
+    /* What will run on it, so that its memory is planned with the model's, and on a device of its own held from the start.
+     * Read during the call. No timelines: weights and work space are planned, and nothing is held. */
+    const omnid_timeline_params *timelines; /* [n_timelines] */
+    int n_timelines;
+    const omnid_engine_params *engine;            /* NULL = default */
     void (*on_progress)(void *user, double done); /* 0..1 while weights are packed; may be NULL */
     void *user;
 } omnid_model_params;
@@ -67,6 +75,24 @@ typedef struct {
 } omnid_model_info;
 OMNID_API omnid_model_info omnid_model_get_info(const omnid_model *m);
 
+/* Memory by what it is for, planned before anything large is allocated. Bytes. */
+typedef struct {
+    char device[96];  /* whose memory the backend computes in: "this machine", or a GPU's name */
+    bool own;         /* that is a device's own memory: the program and its files are elsewhere */
+    int n_timelines;  /* that were planned for */
+    uint64_t weights; /* packed matrices, vectors, the embedding */
+    uint64_t kv;      /* of the timelines' windows when they are full */
+    uint64_t work;    /* encoders, decoder, segments on their way, eight usual questions at once */
+    uint64_t need;    /* all of that at its highest; of a machine's memory the program, too */
+    bool limited;     /* by params' memory_limit */
+    uint64_t limit;   /* that, else what is free on a device, or what the machine has. It fits: need <= limit */
+    uint64_t total, free;           /* of the device's memory when it was asked */
+    uint64_t host_need, host_total; /* own: of the machine's memory, beside the device's; else 0 */
+} omnid_memory_plan;
+
+/* The plan that a model was opened with. */
+OMNID_API omnid_memory_plan omnid_model_get_plan(const omnid_model *m);
+
 /* What opening a folder would take. Bytes as this machine and backend would hold them. */
 typedef struct {
     char name[65];
@@ -79,20 +105,23 @@ typedef struct {
     int n_unused;           /* of them: the engine has no use for */
     char first_unused[128]; /* the first of those by name; "" = none */
     uint64_t n_parameters;
-    uint64_t need_bytes;         /* weights packed at `precision` and `weights`, and what is needed beside them */
+    omnid_memory_plan plan;      /* at `precision` and `weights`, with the timelines of the params */
+    uint64_t need_bytes;         /* plan.need */
     uint64_t f32_bytes;          /* the same at each precision */
     uint64_t bf16_bytes;         /* … */
     uint64_t int8_bytes;         /* the same with int8 weights */
-    uint64_t limit_bytes;        /* params' memory_limit, or the machine's memory */
+    uint64_t limit_bytes;        /* plan.limit */
     uint64_t kv_bytes_per_token; /* all layers, at `precision` */
     double tokens_per_segment;   /* kept of the largest frames and full sound by a timeline of default params */
 } omnid_model_report;
 
 /* Checks a folder as omnid_model_open would, without loading weights: config, tokenizer, special tokens, and name, shape and
- * dtype of every tensor, all of which are counted before the first is named. Whether it fits is need_bytes <= limit_bytes,
- * no error. Any thread. Errors as omnid_model_open's but LIMIT. */
+ * dtype of every tensor, all of which are counted before the first is named. Whether it fits is asked apart, and is no
+ * error. Any thread. Errors as omnid_model_open's but LIMIT. */
 OMNID_API omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, const omnid_model_params *p,
                                            omnid_error *err);
+/* OK, or the LIMIT with which omnid_model_open would refuse: the numbers, and what would make it fit. */
+OMNID_API omnid_status omnid_model_fits(const omnid_model_report *r, omnid_error *err);
 /* The same from n bytes of config.json alone, for a model that is not here yet: its tensors are taken to be all there in
  * bf16. Nothing is known of files and tokenizer: n_tensors is 0 and the name "". FORMAT, SHAPE, UNSUPPORTED, LIMIT, NOMEM. */
 OMNID_API omnid_status omnid_model_estimate(omnid_model_report *out, const char *config, size_t n,
@@ -139,14 +168,14 @@ typedef struct {
     void (*on_slice)(void *user, const omnid_slice *s);
 } omnid_callbacks;
 
-typedef struct {
+struct omnid_engine_params {
     int max_open_questions;  /* in all; more: LIMIT. 1..1024 */
     int max_question_bytes;  /* of question and history together, 64 added for each turn; of one choice. More: LIMIT */
     int max_queued_segments; /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
     int slice_rows;          /* rows of one slice; 1..4096 */
     bool deterministic;      /* fixed buckets, no batching of answers: tests */
     bool graphs;             /* record the work of questions and decode steps and replay it, where the backend can */
-} omnid_engine_params;
+};
 OMNID_API omnid_engine_params omnid_engine_params_default(void);
 
 OMNID_API omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const omnid_engine_params *p,
@@ -164,7 +193,10 @@ OMNID_API void omnid_engine_wake(omnid_engine *e);
 
 typedef struct {
     int n_timelines, n_open_answers, n_queued_segments;
-    uint64_t memory_bytes; /* weights, KV, work space held now */
+    uint64_t memory_bytes; /* weights, KV, work space held now; of them: */
+    uint64_t kv_bytes;     /* timelines' windows; plan.kv is planned for */
+    uint64_t work_bytes;   /* all but these and the weights; what the backend's streams take is not in it */
+    uint64_t free_bytes;   /* of the device's memory when the last segment became visible, or at the start */
     int64_t
         oldest_work_us; /* how long the slice in hand has run, or a question waited unseen; 0 = neither (the watchdog's
                                question: it grows without end only where the engine hangs) */
@@ -179,7 +211,7 @@ typedef enum { OMNID_MODE_EAGER = 1, OMNID_MODE_DEFERRED = 2, OMNID_MODE_OFFLINE
 OMNID_API const char *omnid_mode_name(omnid_mode m);
 OMNID_API omnid_status omnid_mode_parse(omnid_mode *out, const char *name, omnid_error *err);
 
-typedef struct {
+struct omnid_timeline_params {
     const char *system;        /* system text; NULL = "You are a helpful assistant." */
     bool has_video, has_audio; /* what the stream has: fixes openers and closers, not what a segment holds */
     int window_segments;       /* W: a question sees at most so many segments. 1..43200 */
@@ -193,7 +225,7 @@ typedef struct {
     int64_t
         first_segment; /* stream number of the first segment that will be submitted; > 0: as if all before it had left.
                              Stream numbers go to 2^40 */
-} omnid_timeline_params;
+};
 OMNID_API omnid_timeline_params omnid_timeline_params_default(void);
 
 /* Any thread. */

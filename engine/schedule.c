@@ -208,6 +208,7 @@ static omnid_status begin_ingest(omnid_engine *e, omnid_error *err)
 
 static void publish_segment(omnid_engine *e, omnid_timeline *tl, const omnid_segment_report *r)
 {
+    engine_ask_memory(e);
     double used = (double)(r->encode_us + r->prefill_us) / 2e6;
     pthread_mutex_lock(&e->lock);
     double *factor = &tl->status.real_time_factor;

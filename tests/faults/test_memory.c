@@ -18,10 +18,14 @@ static void is_nomem(omnid_status status, const omnid_error *err, int n)
 
 /* ---- opening a model ---- */
 
+static const char *backend = "reference";
+/* Another backend than the reference has its own allocations in opening, pages, scratch: one mode shows those. */
+static bool one_mode;
+
 static omnid_status open_model(omnid_model **out, omnid_error *err)
 {
     omnid_model_params p = omnid_model_params_default();
-    p.backend = "reference";
+    p.backend = backend;
     p.precision = OMNID_PRECISION_F32;
     p.n_threads = 1;
     return omnid_model_open(out, OMNID_SOURCE_DIR "/tests/golden/data/M3/model", &p, err);
@@ -40,7 +44,7 @@ static void opening_a_model(void **state)
     world_ok(status, &err);
     omnid_model_destroy(&m);
     assert_true(n_places > 50);
-    for (int i = 0; i < n_places; i++) {
+    for (int i = 0; i < n_places; i += one_mode ? 5 : 1) { /* the walk over the files is the same */
         err = (omnid_error){0};
         fault_arm(places[i]);
         status = open_model(&m, &err);
@@ -210,6 +214,11 @@ static void lose_segment(site *s, int n_before, int place)
     fault_arm(place);
     omnid_status status = feed(s, n_before, &err);
     assert_true(fault_disarm(NULL));
+    if (one_mode && status == OMNID_OK) { /* scratch that would have grown stays in two pieces */
+        assert_int_equal(s->told.n_visible, n_before + 1);
+        omnid_engine_destroy(&s->engine);
+        return;
+    }
     is_nomem(status, &err, place);
     run_well(s);
     omnid_timeline_status st = omnid_timeline_get_status(s->timeline);
@@ -236,9 +245,13 @@ static void taking_in_a_segment(void **state)
     int total = 0;
     (void)state;
     world_ok(open_model(&s.model, &err), &err);
-    for (int m = 0; m < 6; m++) {
+    for (int m = 0; m < (one_mode ? 1 : 6); m++) {
         int *places, n_before = m / 3; /* the first one brings the prefix and all the work space */
         s.modes = modes[m % 3];
+        if (one_mode) { /* a backend keeps what it has made for a shape */
+            begin(&s, n_before + 1);
+            omnid_engine_destroy(&s.engine);
+        }
         begin(&s, n_before);
         fault_record();
         omnid_status status = feed(&s, n_before, &err);
@@ -250,7 +263,7 @@ static void taking_in_a_segment(void **state)
         free(places);
         total += n_places;
     }
-    assert_true(total > 300);
+    assert_true(total > (one_mode ? 50 : 300));
     omnid_model_destroy(&s.model);
 }
 
@@ -304,6 +317,11 @@ static int fail_every_place(site *s)
     omnid_error err = {0};
     int *places;
     begin(s, 1);
+    if (one_mode) {
+        world_ok(ask(s, &err), &err);
+        omnid_engine_destroy(&s->engine);
+        begin(s, 1);
+    }
     fault_record();
     omnid_status status = ask(s, &err);
     int n_places = fault_recorded(&places);
@@ -327,7 +345,7 @@ static void answering_a_question(void **state)
     int total = 0;
     (void)state;
     world_ok(open_model(&s.model, &err), &err);
-    for (int m = 0; m < 7; m++) {
+    for (int m = 0; m < (one_mode ? 1 : 7); m++) {
         omnid_question_params q = omnid_question_params_default();
         s.modes = q.mode = m < 6 ? modes[m % 3] : OMNID_MODE_DEFERRED;
         q.question = "a?";
@@ -356,7 +374,7 @@ static void answering_a_question(void **state)
         s.question = q;
         total += fail_every_place(&s);
     }
-    assert_true(total > 300);
+    assert_true(total > (one_mode ? 50 : 300));
     omnid_model_destroy(&s.model);
 }
 
@@ -396,8 +414,12 @@ static void forgetting_and_cancelling(void **state)
     omnid_model_destroy(&s.model);
 }
 
-int main(void)
+/* The backend may be named. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        backend = argv[1];
+    one_mode = strcmp(backend, "reference") != 0;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_a_model),           cmocka_unit_test(creating_an_engine),
         cmocka_unit_test(taking_in_a_segment),       cmocka_unit_test(answering_a_question),

@@ -157,9 +157,10 @@ expect 65 "omnid-fetch.json is not JSON" check me/tiny
 fetch 0 "fetched"
 whole
 name="memory"
-expect 1 "does not fit" check me/tiny --memory 0.5
-says "with 1.1 GB would do"
-says "sound, but it does not fit: it needs 1.1 GB"
+expect 1 "does not fit" check me/tiny --memory 0.1
+says "of that  weights 266 KB, KV of 64 s of one camera"
+says "a machine, or a control group, with"
+says "sound, but it does not fit: it needs"
 expect 0 "in bf16; this machine" check me/tiny --precision bf16
 expect 66 "no such folder, and no model of that name" check nonsense
 expect 66 "fetch it with \`omnid-model fetch a/b\`" check a/b

@@ -10,11 +10,6 @@ enum { WINDOW_S = 64, SEGMENT_S = 2 };
 
 /* ------------------------------------------------------------------ memory */
 
-static uint64_t window_bytes(const omnid_model_report *r, double window_s)
-{
-    return (uint64_t)(r->tokens_per_segment * window_s / SEGMENT_S * (double)r->kv_bytes_per_token);
-}
-
 /* "bf16", "int8 weights and f32", … */
 static const char *held_as(const omnid_model_report *r)
 {
@@ -26,6 +21,10 @@ static const char *held_as(const omnid_model_report *r)
 
 static void print_remedies(const omnid_model_report *r, int indent)
 {
+    const uint64_t rest = r->need_bytes - r->plan.kv;
+    if (rest < r->limit_bytes && (double)(r->limit_bytes - rest) * WINDOW_S > 4.0 * (double)r->plan.kv)
+        printf("%*s         the window is too long for what is left beside the rest: omnid --timeline.window_s=%.0f\n",
+               indent, "", (double)(r->limit_bytes - rest) / (double)r->plan.kv * (WINDOW_S - SEGMENT_S));
     if (r->int8_bytes < r->need_bytes && r->int8_bytes <= r->limit_bytes)
         printf("%*s         with int8 weights it needs %s and fits: omnid --model.weights=int8\n", indent, "",
                tool_size_text(r->int8_bytes).text);
@@ -35,27 +34,33 @@ static void print_remedies(const omnid_model_report *r, int indent)
             indent, "", tool_size_text(r->bf16_bytes).text);
     else if (r->n_parameters > 6000000000u)
         printf("%*s         a smaller one: omnid-model fetch qwen2.5-omni-3b\n", indent, "");
-    printf("%*s         a machine, or a control group, with %s would do\n", indent, "",
+    printf("%*s         %s with %s would do\n", indent, "", r->plan.own ? "a GPU" : "a machine, or a control group,",
            tool_size_text(r->need_bytes).text);
+}
+
+void check_plan_camera(omnid_model_params *p)
+{
+    static omnid_timeline_params camera;
+    camera = omnid_timeline_params_default();
+    camera.window_segments = WINDOW_S / SEGMENT_S;
+    p->timelines = &camera;
+    p->n_timelines = 1;
 }
 
 model_exit check_print_memory(const omnid_model_report *r, bool chosen, int indent)
 {
-    bool fits = r->need_bytes <= r->limit_bytes, f32 = r->precision == OMNID_PRECISION_F32;
-    uint64_t kv = window_bytes(r, WINDOW_S);
-    printf("%*smemory   needs %s in %s%s; this machine has %s: %s\n", indent, "", tool_size_text(r->need_bytes).text,
-           held_as(r), f32 && !chosen ? " (no bf16 instructions here)" : "", tool_size_text(r->limit_bytes).text,
+    omnid_error err;
+    bool fits = omnid_model_fits(r, &err) == OMNID_OK, f32 = r->precision == OMNID_PRECISION_F32;
+    printf("%*smemory   needs %s in %s%s; %s has %s%s: %s\n", indent, "", tool_size_text(r->need_bytes).text,
+           held_as(r), f32 && !chosen ? " (no bf16 instructions here)" : "", r->plan.device,
+           tool_size_text(r->limit_bytes).text, r->plan.own && !r->plan.limited ? " free" : "",
            fits ? "fits" : "does not fit");
-    printf("%*swindow   %d s of one camera: about %.0f tokens, %s of KV\n", indent, "", WINDOW_S,
-           r->tokens_per_segment * WINDOW_S / SEGMENT_S, tool_size_text(kv).text);
-    if (!fits) {
+    printf("%*sof that  weights %s, KV of %d s of one camera %s (about %.0f tokens), work space %s\n", indent, "",
+           tool_size_text(r->plan.weights).text, WINDOW_S, tool_size_text(r->plan.kv).text,
+           r->tokens_per_segment * WINDOW_S / SEGMENT_S, tool_size_text(r->plan.work).text);
+    if (!fits)
         print_remedies(r, indent);
-        return MODEL_NO;
-    }
-    if (r->need_bytes + kv > r->limit_bytes)
-        printf("%*s         that is more than is left beside the weights: omnid --timeline.window_s=%.0f\n", indent, "",
-               4 + (double)(r->limit_bytes - r->need_bytes) / (double)kv * (WINDOW_S - 4));
-    return MODEL_OK;
+    return fits ? MODEL_OK : MODEL_NO;
 }
 
 /* ------------------------------------------------------------------ files */
@@ -114,15 +119,18 @@ model_exit check_run(const check_options *o, omnid_error *err)
     printf("%s\n", folder);
     model_exit code = check_files(o, folder, err);
     if (code == MODEL_OK) {
-        status = omnid_model_inspect(&r, folder, &o->params, err);
+        omnid_model_params p = o->params;
+        check_plan_camera(&p);
+        status = omnid_model_inspect(&r, folder, &p, err);
         code = model_exit_of(status);
     }
     if (code == MODEL_OK) {
         print_report(&r);
         code = check_print_memory(&r, o->params.precision != OMNID_PRECISION_AUTO, 2);
         if (code == MODEL_NO)
-            model_fail(err, MODEL_NO, "sound, but it does not fit: it needs %s in %s, this machine has %s",
-                       tool_size_text(r.need_bytes).text, held_as(&r), tool_size_text(r.limit_bytes).text);
+            model_fail(err, MODEL_NO, "sound, but it does not fit: it needs %s in %s, %s has %s",
+                       tool_size_text(r.need_bytes).text, held_as(&r), r.plan.device,
+                       tool_size_text(r.limit_bytes).text);
     }
     fflush(stdout);
     g_free(folder);

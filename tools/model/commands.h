@@ -20,6 +20,8 @@ typedef struct {
     omnid_model_params params;
 } check_options;
 model_exit check_run(const check_options *o, omnid_error *err);
+/* The plan is to be for one camera of a default window, too. *p points to constant memory afterwards. */
+void check_plan_camera(omnid_model_params *p);
 /* The lines about memory of a report, each after `indent` spaces, and whether it fits: MODEL_OK or MODEL_NO. */
 model_exit check_print_memory(const omnid_model_report *r, bool chosen, int indent);
 

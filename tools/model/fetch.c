@@ -141,6 +141,7 @@ static model_exit print_plan(fetch *f, uint64_t total, uint64_t here, uint64_t r
 {
     omnid_model_report r;
     omnid_model_params p = omnid_model_params_default();
+    check_plan_camera(&p);
     omnid_status status = omnid_model_estimate(&r, f->config, f->n_config, &p, err);
     if (status != OMNID_OK) {
         omnid_fail_in(err, "%s is no model for omnid", f->name.name);

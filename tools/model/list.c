@@ -30,6 +30,7 @@ static void print_model(const char *folder)
     omnid_model_report r;
     record fetched;
     omnid_model_params p = omnid_model_params_default();
+    check_plan_camera(&p);
     bool has_record = record_read(&fetched, folder, &err) == MODEL_OK;
     int n_missing = has_record ? record_n_missing(&fetched, folder) : 0;
     char *base = g_path_get_basename(folder);

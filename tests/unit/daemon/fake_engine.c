@@ -95,6 +95,26 @@ void omnid_model_destroy(omnid_model **m)
     *m = NULL;
 }
 
+omnid_memory_plan omnid_model_get_plan(const omnid_model *m)
+{
+    (void)m;
+    return (omnid_memory_plan){.device = "fake", .kv = 2048, .work = 1024, .total = 1 << 20, .free = 1 << 19};
+}
+
+omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, const omnid_model_params *p,
+                                 omnid_error *err)
+{
+    *out = (omnid_model_report){.plan = {.device = "fake", .n_timelines = p->n_timelines}};
+    return strstr(folder, "broken") ? omnid_fail(err, OMNID_FORMAT, "the fake model is broken") : OMNID_OK;
+}
+
+omnid_status omnid_model_fits(const omnid_model_report *r, omnid_error *err)
+{
+    (void)r;
+    (void)err;
+    return OMNID_OK;
+}
+
 omnid_model_info omnid_model_get_info(const omnid_model *m)
 {
     (void)m;

@@ -315,8 +315,8 @@ static void test_params(void **state)
     char *folder = fixture_folder();
     fixture_model(folder, &plain);
     omnid_model_params p = reference_params();
-    p.memory_limit = 1000 << 20;
-    refuse(folder, &p, OMNID_LIMIT, "the model needs 1.00 GiB");
+    p.memory_limit = 200 << 20; /* the program itself is planned with 256 MiB */
+    refuse(folder, &p, OMNID_LIMIT, "the model needs 0.2");
     p = reference_params();
     p.backend = "abacus";
     refuse(folder, &p, OMNID_NOT_FOUND, "abacus");
@@ -334,19 +334,44 @@ static void test_params(void **state)
     fixture_remove(&folder);
 }
 
+/* Each part of the plan is told, and what would help; on a device of its own the machine has to hold the rest. */
 static void test_memory_plan(void **state)
 {
     (void)state;
     omnid_error err = {0};
     const uint64_t gib = (uint64_t)1 << 30;
-    model_plan plan = {.packed = 3 * gib, .embedding = gib / 2, .staging = gib / 2};
-    assert_int_equal(model_check_memory(&plan, 5 * gib, &err), OMNID_OK);
-    assert_int_equal(model_check_memory(&plan, 5 * gib - 1, &err), OMNID_LIMIT);
-    assert_non_null(strstr(err.text, "needs 5.00 GiB (packed weights 3.00, embedding 0.50, the largest matrix"));
-    plan.packed = UINT64_MAX / 4;
-    assert_int_equal(model_check_memory(&plan, 0, &err), OMNID_LIMIT);
-    assert_non_null(strstr(err.text, "this machine has"));
-    assert_true(model_machine_memory() > 64 << 20);
+    omnid_memory_plan plan = {.device = "lamp",
+                              .own = true,
+                              .n_timelines = 2,
+                              .weights = 3 * gib,
+                              .kv = gib,
+                              .work = gib / 2,
+                              .need = 9 * gib / 2,
+                              .limit = 9 * gib / 2,
+                              .total = 8 * gib,
+                              .free = 9 * gib / 2,
+                              .host_need = gib,
+                              .host_total = gib};
+    assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_OK);
+    plan.limit--;
+    assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
+    assert_non_null(strstr(err.text,
+                           "needs 4.50 GiB (weights 3.00, KV of 2 timelines 1.00, work space 0.50), lamp has 4.50 "
+                           "GiB free of 8.00: try a smaller window_s, fewer cameras"));
+    plan.limit = 3 * gib;
+    assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
+    assert_non_null(strstr(err.text, "lamp has 3.00 GiB free of 8.00: try weights int8 or a smaller model"));
+    plan.limit = plan.need;
+    plan.host_total--;
+    assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
+    assert_non_null(strstr(err.text, "1.00 GiB of the machine's memory while it is loaded"));
+    plan.own = false;
+    plan.limit = plan.need - 1;
+    assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
+    assert_non_null(strstr(err.text, "the program 0.25), lamp has 4.50 GiB: "));
+    kernels_memory machine;
+    kernels_machine_memory(&machine);
+    assert_true(machine.total > 64 << 20 && machine.free <= machine.total && !machine.own);
 }
 
 /* ------------------------------------------------------------------ omnid.json */
