@@ -25,12 +25,15 @@ static inline bool path_wanted(const omnid_engine *e)
     return e->params.graphs && e->ops->replay;
 }
 
-/* Rows of a launch for n: the power of two from `least` on, `most` at most. Paths differ in these, not in n. */
+/* Rows of a launch for n: a power of two from `least` on, or three quarters of one from 48 on; `most` at most. Paths differ in
+ * these, not in n. */
 static inline int path_rows(int n, int least, int most)
 {
     int rows = least;
     while (rows < n)
         rows *= 2;
+    if (rows >= 64 && rows / 4 * 3 >= n)
+        rows = rows / 4 * 3;
     return rows < most ? rows : most;
 }
 

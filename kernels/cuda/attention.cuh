@@ -59,6 +59,8 @@ static inline bool cuda_attention_in_tiles(const kernels_attention *a)
 /* One set: its descriptor, its first row in q and the results, how many keys there are in each of the three parts. */
 struct cuda_extent {
     const kernels_descriptor *d;
+    const kernels_page *pages; /* the descriptor's, read once */
+    const kernels_key *keys;
     int64_t first_row;
     int n_rows, n_prefix, n_keys, n_own, own_first;
 };
@@ -68,6 +70,8 @@ static __device__ __forceinline__ bool cuda_attention_extent(const cuda_attentio
 {
     const kernels_descriptor *c = a.descriptors + set;
     e->d = c;
+    e->pages = c->pages;
+    e->keys = c->keys;
     e->first_row = set * a.room;
     e->n_rows = c->n_rows;
     e->n_prefix = c->n_prefix;
@@ -120,7 +124,7 @@ static __device__ __forceinline__ cuda_key cuda_attention_key(const cuda_attenti
         return cuda_key_in(a, &e.d->prefix, j, CUDA_SEEN_BY_ALL);
     j -= e.n_prefix;
     if (j < e.n_keys)
-        return cuda_key_in(a, &e.d->pages[e.d->keys[j].page], e.d->keys[j].row, CUDA_SEEN_BY_ALL);
+        return cuda_key_in(a, &e.pages[e.keys[j].page], e.keys[j].row, CUDA_SEEN_BY_ALL);
     j -= e.n_keys;
     return cuda_key_in(a, &e.d->own, j, (int)j);
 }
@@ -131,7 +135,7 @@ static __device__ __forceinline__ cuda_key cuda_scored_key(const cuda_attention 
 {
     if (entry.page == KERNELS_OWN_PAGE)
         return cuda_key_in(a, &e.d->own, entry.row, entry.row);
-    return cuda_key_in(a, &e.d->pages[entry.page], entry.row, CUDA_SEEN_BY_ALL);
+    return cuda_key_in(a, &e.pages[entry.page], entry.row, CUDA_SEEN_BY_ALL);
 }
 
 /* The head_dim numbers of a key or of its value, for one key head. */
