@@ -93,7 +93,7 @@ op_names() {
 }
 
 targets() {
-    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run golden_answers golden_encoders golden_bf16
+    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run golden_answers golden_encoders golden_bf16 golden_int8
     op_names | sed 's/^/kernels_/'
 }
 
@@ -373,6 +373,7 @@ list_golden() {
         echo "$case $pack/bin/golden_answers ${case%/*} ${case#*/} cuda"
     done
     echo "bf16 $pack/bin/golden_bf16 cuda"
+    echo "int8 $pack/bin/golden_int8 cuda"
 }
 
 # Ops whose warps share memory between barriers.

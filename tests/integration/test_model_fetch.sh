@@ -162,6 +162,8 @@ says "of that  weights 266 KB, KV of 64 s of one camera"
 says "a machine, or a control group, with"
 says "sound, but it does not fit: it needs"
 expect 0 "in bf16; this machine" check me/tiny --precision bf16
+expect 0 "in int8 weights and f32; this machine" check me/tiny --precision f32 --weights int8
+expect 2 "--weights: want auto or int8, found 'int4'" check me/tiny --weights int4
 expect 66 "no such folder, and no model of that name" check nonsense
 expect 66 "fetch it with \`omnid-model fetch a/b\`" check a/b
 

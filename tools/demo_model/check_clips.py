@@ -1,6 +1,6 @@
 """Ask omnid-run every question of the shipped clips, through the video codec, and count the right answers by kind.
 
-    python3 check_clips.py --omnid-run BUILD/omnid-run --model models/demo [--retention 30]
+    python3 check_clips.py --omnid-run BUILD/omnid-run --model models/demo [--retention 30] [--weights int8]
 """
 import argparse
 import glob
@@ -17,6 +17,7 @@ def main():
     p.add_argument("--omnid-run", required=True)
     p.add_argument("--model", required=True)
     p.add_argument("--retention", default="30")
+    p.add_argument("--weights", default="auto")
     a = p.parse_args()
     hits, clips_right = defaultdict(list), 0
     for path in sorted(glob.glob(a.model + "/clips/*.json")):
@@ -25,7 +26,7 @@ def main():
             f.writelines(q["question"] + "\n" for q in asked)
             f.flush()
             out = subprocess.run([a.omnid_run, "--model", a.model, "--video", path.replace(".json", ".mkv"), "--retention", a.retention,
-                                  "--threads", "1", "--max-tokens", "12", "--mel-reference", "running", "--questions", f.name],
+                                  "--weights", a.weights, "--threads", "1", "--max-tokens", "12", "--mel-reference", "running", "--questions", f.name],
                                  check=True, capture_output=True, text=True).stdout
         texts = [json.loads(line)["text"] for line in out.splitlines() if line.startswith("{")]
         right = [normalise(t) == normalise(q["answer"]) for t, q in zip(texts, asked, strict=True)]

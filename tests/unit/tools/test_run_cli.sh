@@ -36,6 +36,7 @@ expect 2 'from 1 to 4096' --model M --question Q "${clip[@]}" --max-tokens 0
 expect 2 'from 1 to 4096' --model M --question Q "${clip[@]}" --max-tokens nan
 expect 2 '--mode' --model M --question Q "${clip[@]}" --mode lazy
 expect 2 '--precision' --model M --question Q "${clip[@]}" --precision f64
+expect 2 "--weights: want auto or int8, found 'int4'" --model M --question Q "${clip[@]}" --weights int4
 expect 2 '--stream: want W' --model M --question Q "${clip[@]}" --stream 4,5
 expect 2 '--stream: want W' --model M --question Q "${clip[@]}" --stream 0
 expect 2 '--gaps: want' --model M --question Q "${clip[@]}" --stream 4 --gaps 3:x
