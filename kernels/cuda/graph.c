@@ -7,7 +7,7 @@
 
 #include "kernels/cuda/cuda.h"
 
-enum { MAX_GRAPHS = 64 };
+enum { MAX_GRAPHS = 32 };
 
 typedef enum { GRAPH_NEW, GRAPH_RUN_ONCE, GRAPH_RECORDED, GRAPH_REFUSED } graph_state;
 
