@@ -197,7 +197,7 @@ static void open_bench(bench *b, bool int8)
     omnid_error err;
     if (kernels_find(&b->ops, b->backend_name, &err) != OMNID_OK ||
         b->ops->open(&b->backend, b->n_threads, &err) != OMNID_OK ||
-        b->ops->stream_open(b->backend, &b->s, &err) != OMNID_OK)
+        b->ops->stream_open(b->backend, &b->s, KERNELS_FIRST, &err) != OMNID_OK)
         quit(err.text);
     b->backend_name = b->ops->name;
     b->dtype = b->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;

@@ -38,6 +38,29 @@ static void init_lock(omnid_engine *e)
     pthread_condattr_destroy(&attributes);
 }
 
+/* One lane, or three: what segments do must not stand in the way of a question. */
+static omnid_status open_lanes(omnid_engine *e, omnid_error *err)
+{
+    const int rows = e->params.slice_rows;
+    OMNID_TRY(lane_open(&e->asking, &e->memory, KERNELS_FIRST, err));
+    e->stream = e->asking.stream;
+    e->asking.decoder = &e->decoder;
+    e->asking.encoder = &e->encoder;
+    e->fill = e->encode = &e->asking;
+    encoder_work_init(&e->encoder, &e->memory, e->stream);
+    OMNID_TRY(decoder_work_create(&e->decoder, &e->memory, e->stream, rows, err));
+    if (!e->ops->wait)
+        return OMNID_OK;
+    OMNID_TRY(lane_open(&e->prefilling, &e->memory, KERNELS_LATER, err));
+    OMNID_TRY(lane_open(&e->encoding, &e->memory, KERNELS_LATER, err));
+    e->prefilling.decoder = &e->fill_decoder;
+    e->encoding.encoder = &e->later_encoder;
+    e->fill = &e->prefilling;
+    e->encode = &e->encoding;
+    encoder_work_init(&e->later_encoder, &e->memory, e->encoding.stream);
+    return decoder_work_create(&e->fill_decoder, &e->memory, e->prefilling.stream, rows, err);
+}
+
 omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const omnid_engine_params *p,
                                  const omnid_callbacks *callbacks, omnid_error *err)
 {
@@ -56,12 +79,9 @@ omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const
     e->open_answers = calloc((size_t)p->max_open_questions, sizeof *e->open_answers);
     omnid_status status = e->open_answers ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for an engine");
     if (status == OMNID_OK)
-        status = m->ops->stream_open(m->backend, &e->stream, err);
+        status = open_lanes(e, err);
     if (status == OMNID_OK)
         status = mel_create(&e->mel, err);
-    if (status == OMNID_OK)
-        status = decoder_work_create(&e->decoder, &e->memory, e->stream, p->slice_rows, err);
-    encoder_work_init(&e->encoder, &e->memory, e->stream);
     engine_ask_memory(e);
     if (status != OMNID_OK)
         omnid_engine_destroy(&e);
@@ -87,7 +107,8 @@ void omnid_engine_destroy(omnid_engine **slot)
     schedule_take_new(e);
     schedule_end_all(e, NULL, OMNID_CANCELLED, "the engine has stopped");
     ingest_free(&e->open, &e->memory);
-    ingest_free(&e->background, &e->memory);
+    for (int i = 0; i < ENGINE_SEGMENTS; i++)
+        ingest_free(&e->background[i], &e->memory);
     row_set_free(&e->memory, &e->query);
     buffer_free(&e->memory, &e->logits);
     buffer_free(&e->memory, &e->last_row);
@@ -98,13 +119,14 @@ void omnid_engine_destroy(omnid_engine **slot)
     }
     free_answers(e, e->spare);
     decode_batch_free(&e->batch, &e->memory);
-    buffer_free(&e->memory, &e->ids);
-    buffer_free(&e->memory, &e->iota);
     decoder_work_destroy(&e->decoder);
+    decoder_work_destroy(&e->fill_decoder);
     encoder_work_destroy(&e->encoder);
+    encoder_work_destroy(&e->later_encoder);
     mel_destroy(&e->mel);
-    if (e->stream)
-        e->ops->stream_close(&e->stream);
+    lane_close(&e->asking);
+    lane_close(&e->prefilling);
+    lane_close(&e->encoding);
     free(e->open_answers);
     pthread_mutex_destroy(&e->lock);
     pthread_cond_destroy(&e->work);
@@ -113,36 +135,12 @@ void omnid_engine_destroy(omnid_engine **slot)
 
 omnid_status engine_embed(omnid_engine *e, void *x, const int32_t *ids, int n, omnid_error *err)
 {
-    OMNID_TRY(buffer_reserve(&e->memory, &e->ids, (size_t)n * sizeof *ids, err));
-    tensor list = tensor_1d(e->ids.data, KERNELS_I32, n);
-    tensor rows = tensor_2d(x, KERNELS_F32, n, e->model->config.text.hidden);
-    e->ops->upload(e->stream, e->ids.data, ids, (size_t)n * sizeof *ids);
-    e->ops->embed(e->stream, &rows, &e->model->decoder.embedding, &list);
-    return kernels_stream_status(e->stream, err);
+    return lane_embed(&e->asking, x, ids, n, err);
 }
 
 omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, omnid_error *err)
 {
-    int64_t n = from->dim[0];
-    if (n > e->n_iota) {
-        int64_t most = 2 * n + 1024;
-        int32_t *all = malloc((size_t)most * sizeof *all);
-        if (!all)
-            return omnid_fail(err, OMNID_NOMEM, "no memory for a list of %lld rows", (long long)most);
-        for (int64_t i = 0; i < most; i++)
-            all[i] = (int32_t)i;
-        omnid_status status = buffer_reserve(&e->memory, &e->iota, (size_t)most * sizeof *all, err);
-        if (status == OMNID_OK) {
-            e->ops->upload(e->stream, e->iota.data, all, (size_t)most * sizeof *all);
-            status = kernels_stream_status(e->stream, err);
-        }
-        e->n_iota = status == OMNID_OK ? most : 0;
-        free(all);
-        OMNID_TRY(status);
-    }
-    tensor rows = tensor_1d(e->iota.data, KERNELS_I32, n);
-    e->ops->gather_rows(e->stream, to, from, &rows);
-    return kernels_stream_status(e->stream, err);
+    return lane_copy_rows(&e->asking, to, from, err);
 }
 
 void engine_ask_memory(omnid_engine *e)

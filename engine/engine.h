@@ -5,7 +5,7 @@
 #include "engine/answer.h"
 #include "engine/ingest.h"
 
-enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4 };
+enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4, ENGINE_SEGMENTS = 2 };
 
 /* An answer that has not been told yet, as other threads see it. */
 typedef struct {
@@ -21,11 +21,15 @@ struct omnid_engine {
     memory memory;
 
     /* engine's thread */
-    kernels_stream *stream;
+    lane asking; /* questions, decode steps, open segments; the only one where ops have run when they return */
+    lane prefilling, encoding; /* segments: else, each on a stream of its own */
+    lane *fill, *encode;       /* where segments run: these two, or asking */
+    kernels_stream *stream;    /* asking's */
     mel *mel;
-    decoder_work decoder;
-    encoder_work encoder;
-    ingest background; /* of one timeline at a time */
+    decoder_work decoder, fill_decoder;  /* asking's, prefilling's */
+    encoder_work encoder, later_encoder; /* asking's, encoding's */
+    ingest background[ENGINE_SEGMENTS];  /* on their way: one, or where there are lanes a second behind the first */
+    int64_t n_begun;
     ingest open;       /* the open segment of the question being prefilled */
     row_set query;     /* rows of the question in its layers: one question at a time, the oldest that is not decoding */
     buffer logits;     /* F32 [vocabulary] of its first position */
@@ -35,9 +39,6 @@ struct omnid_engine {
     answer *spare;     /* finished, their memory kept for the next */
     int n_spare;
     decode_batch batch;
-    buffer ids;  /* I32, for embeddings */
-    buffer iota; /* I32 0, 1, 2 … */
-    int64_t n_iota;
     int64_t ingest_us, decode_us; /* spent since both had work: shares */
 
     /* under the lock */
@@ -55,11 +56,15 @@ struct omnid_engine {
     uint64_t free_bytes;      /* of the device's memory, as last asked */
 };
 
-/* to = from, dense F32 rows in the backend's memory. */
+/* Both on the lane of questions (lane.h). */
 omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, omnid_error *err);
-
-/* x F32 [n][hidden] (backend's memory) = embeddings of host ids. */
 omnid_status engine_embed(omnid_engine *e, void *x, const int32_t *ids, int n, omnid_error *err);
+
+/* Whether segments have lanes of their own, so that two can be on their way. */
+static inline bool engine_has_lanes(const omnid_engine *e)
+{
+    return e->fill != &e->asking;
+}
 
 /* How much of the device's memory is free; get_status tells. Asked by the engine's thread, because a device may be slow to say. */
 void engine_ask_memory(omnid_engine *e);

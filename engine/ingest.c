@@ -9,9 +9,31 @@
 #include "engine/intra.h"
 #include "engine/prefix.h"
 
-omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segment, page_view *view, unsigned modes,
-                          omnid_error *err)
+/* What comes before this segment is the timeline's, but for the sound of a segment that is still on its way. */
+static void begin_front(ingest *in, const ingest *before)
 {
+    in->front = before ? before->front : in->tl->front;
+    in->layer = in->chunk = in->grid = 0;
+    in->group_base[0] = in->group_base[1] = -1;
+    in->page->report.encoder_calls = 0;
+    in->stage = INGEST_PREFIX;
+}
+
+void ingest_again(ingest *in)
+{
+    begin_front(in, NULL);
+}
+
+lane *ingest_lane(const ingest *in)
+{
+    bool prefix = in->stage == INGEST_PREFIX && !in->tl->prefix_ready;
+    return prefix || in->stage >= INGEST_PREFILL ? in->fill : in->encode;
+}
+
+omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segment, page_view *view, unsigned modes,
+                          const ingest *before, omnid_error *err)
+{
+    omnid_engine *e = tl->engine;
     omnid_segment *s = *segment;
     page *p = page_create(s->index);
     if (!in->mel)
@@ -39,14 +61,16 @@ omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segmen
     in->segment = s;
     *segment = NULL;
     in->open = view != NULL;
+    in->encode = in->open ? &e->asking : e->encode;
+    in->fill = in->open ? &e->asking : e->fill;
+    if (in->open && !tl->prefix_ready)
+        lane_follow(in->fill, e->fill); /* a segment may be at the prefix: it is written by one after the other */
     in->view = view ? view : &in->own_view;
     in->modes = modes;
-    const int n_layers = tl->engine->model->config.text.n_layers;
+    const int n_layers = e->model->config.text.n_layers;
     in->n_layers = modes & OMNID_MODE_EAGER ? n_layers : modes & OMNID_MODE_DEFERRED ? n_layers / 2 : 0;
     in->page = p;
-    in->front = tl->front;
-    in->layer = in->chunk = in->grid = 0;
-    in->stage = INGEST_PREFIX;
+    begin_front(in, before);
     return OMNID_OK;
 }
 
@@ -139,7 +163,7 @@ static omnid_status audio_front(ingest *in, omnid_error *err)
         return OMNID_OK;
     in->stage = INGEST_AUDIO_LAYERS;
     in->page->report.encoder_calls++;
-    return audio_run_front(&tl->engine->encoder, &in->audio, in->mel, n_mel, err);
+    return audio_run_front(in->encode->encoder, &in->audio, in->mel, n_mel, err);
 }
 
 static omnid_status audio_finish(ingest *in, omnid_error *err)
@@ -149,7 +173,7 @@ static omnid_status audio_finish(ingest *in, omnid_error *err)
         tensor_2d((float *)in->embeds.data + (int64_t)in->n_video * hidden, KERNELS_F32, in->n_audio, hidden);
     tensor saliency;
     in->stage = INGEST_VISION_FRONT;
-    return audio_run_finish(&in->tl->engine->encoder, &in->audio, &tokens, &saliency, err);
+    return audio_run_finish(in->encode->encoder, &in->audio, &tokens, &saliency, err);
 }
 
 static omnid_status vision_front(ingest *in, omnid_error *err)
@@ -159,7 +183,7 @@ static omnid_status vision_front(ingest *in, omnid_error *err)
     in->stage = INGEST_VISION_BLOCKS;
     in->layer = 0;
     in->page->report.encoder_calls++;
-    return vision_run_front(&in->tl->engine->encoder, &in->vision, s->frames[2 * in->grid], s->frames[second],
+    return vision_run_front(in->encode->encoder, &in->vision, s->frames[2 * in->grid], s->frames[second],
                             in->page->columns, in->page->rows, err);
 }
 
@@ -169,7 +193,7 @@ static omnid_status vision_finish(ingest *in, omnid_error *err)
     tensor tokens = tensor_2d((float *)in->embeds.data + (int64_t)in->grid * n * hidden, KERNELS_F32, n, hidden);
     in->grid++;
     in->stage = INGEST_VISION_FRONT;
-    return vision_run_finish(&in->tl->engine->encoder, &in->vision, &tokens, err);
+    return vision_run_finish(in->encode->encoder, &in->vision, &tokens, err);
 }
 
 /* Stream positions of the kept rows, and their classes. */
@@ -206,11 +230,11 @@ static omnid_status gather_kept(ingest *in, omnid_error *err)
         rows[p->n_video_kept + i] = p->n_video + p->audio_kept[i];
     omnid_status status = buffer_reserve(&e->memory, &in->list, ((size_t)n + 1) * sizeof *rows, err);
     if (status == OMNID_OK) {
-        e->ops->upload(e->stream, in->list.data, rows, (size_t)n * sizeof *rows);
+        e->ops->upload(in->fill->stream, in->list.data, rows, (size_t)n * sizeof *rows);
         tensor list = tensor_1d(in->list.data, KERNELS_I32, n), x = buffer_2d(&in->rows.x, KERNELS_F32, n, hidden);
         tensor all = buffer_2d(&in->embeds, KERNELS_F32, p->n_video + p->n_audio, hidden);
-        e->ops->gather_rows(e->stream, &x, &all, &list);
-        status = kernels_stream_status(e->stream, err);
+        e->ops->gather_rows(in->fill->stream, &x, &all, &list);
+        status = kernels_stream_status(in->fill->stream, err);
     }
     free(rows);
     return status;
@@ -231,7 +255,7 @@ static omnid_status upload_places(ingest *in, omnid_error *err)
             at[i].w += in->view->delta;
         }
     }
-    omnid_status status = row_set_place(&e->memory, e->stream, &in->rows, at, p->classes, in->view->delta, err);
+    omnid_status status = row_set_place(&e->memory, in->fill->stream, &in->rows, at, p->classes, in->view->delta, err);
     free(at);
     return status;
 }
@@ -243,7 +267,7 @@ static omnid_status keep_rows(ingest *in, buffer *to, omnid_error *err)
     int n = page_n_kept(in->page), hidden = e->model->config.text.hidden;
     OMNID_TRY(buffer_reserve(&e->memory, to, (size_t)n * (size_t)hidden * sizeof(float), err));
     tensor from = buffer_2d(&in->rows.x, KERNELS_F32, n, hidden), into = buffer_2d(to, KERNELS_F32, n, hidden);
-    return engine_copy_rows(e, &into, &from, err);
+    return lane_copy_rows(in->fill, &into, &from, err);
 }
 
 /* What the rows see, their places, room for their keys and values. */
@@ -260,12 +284,12 @@ static omnid_status begin_prefill(ingest *in, omnid_error *err)
         OMNID_TRY(keep_rows(in, &p->embeds, err));
     if (in->n_layers == 0)
         return OMNID_OK;
-    OMNID_TRY(page_view_upload(&e->memory, e->stream, in->view, in->n_layers, -1, err));
-    OMNID_TRY(page_view_upload_keys(&e->memory, e->stream, in->view, err));
+    OMNID_TRY(page_view_upload(&e->memory, in->fill->stream, in->view, in->n_layers, -1, err));
+    OMNID_TRY(page_view_upload_keys(&e->memory, in->fill->stream, in->view, err));
     OMNID_TRY(upload_places(in, err));
     OMNID_TRY(kv_store_lay_out_even(&e->memory, &p->kv, in->n_layers, n, err));
     for (int l = 0; l < in->n_layers; l++) {
-        kv_store_set_classes(e->stream, &p->kv, l, 0, p->classes, n);
+        kv_store_set_classes(in->fill->stream, &p->kv, l, 0, p->classes, n);
         row_set_describe(&in->rows, l,
                          &(kernels_descriptor){.n_prefix = in->tl->prefix_ids.n,
                                                .n_keys = in->view->n_keys,
@@ -274,25 +298,45 @@ static omnid_status begin_prefill(ingest *in, omnid_error *err)
                                                .pages = page_view_table(in->view, l),
                                                .keys = in->view->keys_dev.data});
     }
-    row_set_upload_descriptors(e->stream, &in->rows);
-    return kernels_stream_status(e->stream, err);
+    row_set_upload_descriptors(in->fill->stream, &in->rows);
+    return kernels_stream_status(in->fill->stream, err);
+}
+
+/* Groups go on from the segment before, which is in the timeline by now. */
+static void take_group(ingest *in)
+{
+    const front_state *kept = &in->tl->front;
+    in->front.next_segment = kept->next_segment;
+    in->front.group_place = kept->group_place;
+    in->front.columns = kept->columns;
+    in->front.rows = kept->rows;
+}
+
+/* The last of a segment's work has been enqueued, but for what the timeline needs of it. */
+static omnid_status finish_work(ingest *in, omnid_error *err)
+{
+    in->stage = INGEST_DONE;
+    return in->open ? OMNID_OK : intra_keep_vectors(in, err);
 }
 
 static omnid_status choose_and_place(ingest *in, omnid_error *err)
 {
     page *p = in->page;
+    if (!in->open)
+        take_group(in);
     tensor saliency = tensor_1d((float *)in->audio.saliency.data + in->audio.n_frames, KERNELS_F32, p->n_audio);
     OMNID_TRY(intra_choose(in, p->n_audio ? &saliency : NULL, err));
     OMNID_TRY(place_rows(in, err));
     p->report.n_video_kept = p->n_video_kept;
     p->report.n_audio_kept = p->n_audio_kept;
     in->layer = in->chunk = 0;
-    in->stage = INGEST_DONE;
+    lane_follow(in->fill, in->encode);
     if (page_n_kept(p) == 0)
-        return OMNID_OK;
+        return finish_work(in, err);
     OMNID_TRY(begin_prefill(in, err));
-    if (in->n_layers > 0)
-        in->stage = INGEST_PREFILL;
+    if (in->n_layers == 0)
+        return finish_work(in, err);
+    in->stage = INGEST_PREFILL;
     return OMNID_OK;
 }
 
@@ -308,16 +352,16 @@ static omnid_status prefill(ingest *in, omnid_slice *slice, omnid_error *err)
     slice->n_layers = 1;
     slice->n_rows = row_set_chunk_rows(&in->rows, in->chunk);
     p->report.rows_prefilled += slice->n_rows;
-    decoder_layer_run(&e->decoder, in->layer, &in->rows, in->chunk);
+    decoder_layer_run(in->fill->decoder, in->layer, &in->rows, in->chunk);
     if (++in->chunk == in->rows.n_chunks) {
         in->chunk = 0;
         if (++in->layer == in->n_layers) {
-            in->stage = INGEST_DONE;
             if (in->layer == boundary && in->modes & OMNID_MODE_DEFERRED)
                 OMNID_TRY(keep_rows(in, &p->hidden, err));
+            OMNID_TRY(finish_work(in, err));
         }
     }
-    return kernels_stream_status(e->stream, err);
+    return kernels_stream_status(in->fill->stream, err);
 }
 
 static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
@@ -327,7 +371,7 @@ static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
     switch (in->stage) {
     case INGEST_PREFIX:
         if (!in->tl->prefix_ready)
-            return prefix_step(in->tl, &in->rows, &in->layer, &in->chunk, slice, err);
+            return prefix_step(in->tl, in->fill, &in->rows, &in->layer, &in->chunk, slice, err);
         in->layer = in->chunk = 0;
         in->stage = INGEST_AUDIO_FRONT;
         return buffer_reserve(&e->memory, &in->embeds,
@@ -336,7 +380,7 @@ static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
         return audio_front(in, err);
     case INGEST_AUDIO_LAYERS:
         slice->n_rows = in->audio.n_frames;
-        OMNID_TRY(audio_run_layer(&e->encoder, &in->audio, in->layer, err));
+        OMNID_TRY(audio_run_layer(in->encode->encoder, &in->audio, in->layer, err));
         if (++in->layer == c->audio.n_layers)
             in->stage = INGEST_AUDIO_FINISH;
         return OMNID_OK;
@@ -349,7 +393,7 @@ static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
         return OMNID_OK;
     case INGEST_VISION_BLOCKS:
         slice->n_rows = 4 * in->page->columns * in->page->rows;
-        OMNID_TRY(vision_run_block(&e->encoder, &in->vision, in->layer, err));
+        OMNID_TRY(vision_run_block(in->encode->encoder, &in->vision, in->layer, err));
         if (++in->layer == c->vision.depth)
             in->stage = INGEST_VISION_FINISH;
         return OMNID_OK;
@@ -386,15 +430,11 @@ omnid_status ingest_step(ingest *in, omnid_slice *slice, omnid_error *err)
 omnid_status ingest_commit(ingest *in, omnid_error *err)
 {
     omnid_timeline *tl = in->tl;
-    tl->front.next_segment = -1; /* if this fails, nothing goes on with vectors that are half replaced */
-    OMNID_TRY(intra_keep_vectors(in, err));
+    OMNID_TRY(lane_finish(in->fill, err)); /* so that every lane may read the page, and a failure is this segment's */
     in->page->report.visible_us = omnid_clock_us();
     OMNID_TRY(timeline_append(tl, in->page, err));
     in->page = NULL;
-    buffer first = tl->front.first, third = tl->front.third;
-    tl->front = in->front;
-    tl->front.first = first;
-    tl->front.third = third;
+    intra_hand_over(in);
     ingest_abandon(in);
     return OMNID_OK;
 }
@@ -417,6 +457,8 @@ void ingest_free(ingest *in, memory *mem)
     ingest_abandon(in);
     audio_run_free(mem, &in->audio);
     vision_run_free(mem, &in->vision);
+    buffer_free(mem, &in->group[0]);
+    buffer_free(mem, &in->group[1]);
     buffer_free(mem, &in->embeds);
     buffer_free(mem, &in->scratch);
     buffer_free(mem, &in->list);

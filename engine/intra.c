@@ -20,11 +20,12 @@ static omnid_status all_of(int32_t **list, int *n_kept, int n, omnid_error *err)
 /* kept[0 ..] = the n - k kept of n by score; ops need the list in the backend's memory first. */
 static omnid_status keep_by(ingest *in, const tensor *score, int n, int k, int32_t *kept, int base, omnid_error *err)
 {
-    omnid_engine *e = in->tl->engine;
+    const kernels_ops *ops = in->tl->engine->ops;
+    kernels_stream *stream = in->encode->stream;
     tensor list = tensor_1d(in->list.data, KERNELS_I32, n - k);
-    e->ops->keep(e->stream, &list, score, k);
-    e->ops->download(e->stream, kept, in->list.data, (size_t)(n - k) * sizeof *kept);
-    OMNID_TRY(kernels_stream_status(e->stream, err));
+    ops->keep(stream, &list, score, k);
+    ops->download(stream, kept, in->list.data, (size_t)(n - k) * sizeof *kept);
+    OMNID_TRY(kernels_stream_status(stream, err));
     for (int i = 0; i < n - k; i++)
         kept[i] += base;
     return OMNID_OK;
@@ -75,7 +76,7 @@ static omnid_status choose_grid(ingest *in, int grid, omnid_error *err)
         return OMNID_OK;
     tensor mine = tensor_2d((float *)in->embeds.data + (int64_t)grid * n * hidden, KERNELS_F32, n, hidden);
     tensor base = base_vectors(in, place, n, hidden), score = tensor_1d(in->scratch.data, KERNELS_F32, n);
-    e->ops->similarity(e->stream, &score, &mine, &base);
+    e->ops->similarity(in->encode->stream, &score, &mine, &base);
     return keep_by(in, &score, n, k, kept, grid * n, err);
 }
 
@@ -109,14 +110,32 @@ static omnid_status keep_grid(ingest *in, buffer *to, int grid, omnid_error *err
     OMNID_TRY(buffer_reserve(&e->memory, to, (size_t)n * (size_t)hidden * sizeof(float), err));
     tensor from = tensor_2d((float *)in->embeds.data + (int64_t)grid * n * hidden, KERNELS_F32, n, hidden);
     tensor into = buffer_2d(to, KERNELS_F32, n, hidden);
-    return engine_copy_rows(e, &into, &from, err);
+    return lane_copy_rows(in->fill, &into, &from, err);
 }
 
 omnid_status intra_keep_vectors(ingest *in, omnid_error *err)
 {
-    if (in->group_base[0] >= 0)
-        OMNID_TRY(keep_grid(in, &in->tl->front.first, in->group_base[0], err));
-    if (in->group_base[1] >= 0)
-        OMNID_TRY(keep_grid(in, &in->tl->front.third, in->group_base[1], err));
+    for (int which = 0; which < 2; which++)
+        if (in->group_base[which] >= 0)
+            OMNID_TRY(keep_grid(in, &in->group[which], in->group_base[which], err));
     return OMNID_OK;
+}
+
+static void swap(buffer *a, buffer *b)
+{
+    buffer kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+void intra_hand_over(ingest *in)
+{
+    front_state *mine = &in->front, *kept = &in->tl->front;
+    mine->first = kept->first;
+    mine->third = kept->third;
+    if (in->group_base[0] >= 0)
+        swap(&mine->first, &in->group[0]);
+    if (in->group_base[1] >= 0)
+        swap(&mine->third, &in->group[1]);
+    *kept = *mine;
 }

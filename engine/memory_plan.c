@@ -149,7 +149,8 @@ static uint64_t question_bytes(const omnid_model *m, uint64_t tokens, uint64_t p
     uint64_t own = (PLAN_QUERY + PLAN_ANSWER) * row_bytes(m, c->n_layers) + page_overhead(c->n_layers);
     uint64_t logits = 2 * (uint64_t)c->vocabulary * sizeof(float) + (uint64_t)c->hidden * sizeof(float);
     uint64_t seen = (PLAN_QUERY + PLAN_ANSWER) * sizeof(int32_t);
-    return view + lists + own + logits + seen + rows_bytes(m, PLAN_QUERY, n_layers) + n_layers * sizeof(kernels_descriptor);
+    return view + lists + own + logits + seen + rows_bytes(m, PLAN_QUERY, n_layers) +
+           n_layers * sizeof(kernels_descriptor);
 }
 
 /* question_own.c: survivors that run again with the query, before anybody has left. */
@@ -192,7 +193,10 @@ uint64_t memory_plan_work(const omnid_model *m, const kernels_memory *device, co
         (uint64_t)(p->max_open_questions < PLAN_QUESTIONS ? p->max_open_questions : PLAN_QUESTIONS);
     uint64_t lists =
         3 * (2 * (tokens + PLAN_QUERY) + 1024) * sizeof(int32_t) + slice_rows * hidden; /* engine.h: ids, iota */
-    uint64_t scratch = device->stream + PLAN_SCRATCH * largest_product(m, n, slice_rows);
-    return decoder_bytes(m, slice_rows) + encoder_bytes(m, n) + 2 * ingest_bytes(m, n, tokens, pages) +
+    const uint64_t lanes = m->ops->wait ? 3 : 1,
+                   pairs = lanes > 1 ? 2 : 1; /* engine.c: streams, and work spaces of each kind */
+    uint64_t scratch = lanes * (device->stream + PLAN_SCRATCH * largest_product(m, n, slice_rows));
+    return pairs * (decoder_bytes(m, slice_rows) + encoder_bytes(m, n)) +
+           (1 + pairs) * (ingest_bytes(m, n, tokens, pages) + 2 * n * hidden * sizeof(float)) +
            questions * (question_bytes(m, tokens, pages) + pinned) + again + lists + scratch;
 }

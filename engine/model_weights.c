@@ -83,7 +83,7 @@ static omnid_status upload(omnid_model *m, kernels_stream *stream, tensor *t, co
 omnid_status model_upload(omnid_model *m, tensor *t, const float *values, int64_t n, omnid_error *err)
 {
     kernels_stream *stream = NULL;
-    OMNID_TRY(m->ops->stream_open(m->backend, &stream, err));
+    OMNID_TRY(m->ops->stream_open(m->backend, &stream, KERNELS_FIRST, err));
     omnid_status status = upload(m, stream, t, values, KERNELS_F32, n, 1, err);
     m->ops->stream_close(&stream);
     return status;
@@ -439,7 +439,7 @@ omnid_status model_load_weights(omnid_model *m, weight_source *s, const model_pl
 {
     OMNID_TRY(make_layers(m, err));
     walk w = {.m = m, .source = s, .params = p, .total = plan->n_parameters, .err = err};
-    OMNID_TRY(m->ops->stream_open(m->backend, &w.stream, err));
+    OMNID_TRY(m->ops->stream_open(m->backend, &w.stream, KERNELS_FIRST, err));
     omnid_status status = walk_all(&w);
     m->ops->stream_close(&w.stream);
     m->n_parameters = plan->n_parameters;

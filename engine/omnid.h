@@ -77,16 +77,16 @@ OMNID_API omnid_model_info omnid_model_get_info(const omnid_model *m);
 
 /* Memory by what it is for, planned before anything large is allocated. Bytes. */
 typedef struct {
-    char device[96];  /* whose memory the backend computes in: "this machine", or a GPU's name */
-    bool own;         /* that is a device's own memory: the program and its files are elsewhere */
-    int n_timelines;  /* that were planned for */
-    uint64_t weights; /* packed matrices, vectors, the embedding */
-    uint64_t kv;      /* of the timelines' windows when they are full */
-    uint64_t work;    /* encoders, decoder, segments on their way, eight usual questions at once */
-    uint64_t need;    /* all of that at its highest; of a machine's memory the program, too */
-    bool limited;     /* by params' memory_limit */
-    uint64_t limit;   /* that, else what is free on a device, or what the machine has. It fits: need <= limit */
-    uint64_t total, free;           /* of the device's memory when it was asked */
+    char device[96];      /* whose memory the backend computes in: "this machine", or a GPU's name */
+    bool own;             /* that is a device's own memory: the program and its files are elsewhere */
+    int n_timelines;      /* that were planned for */
+    uint64_t weights;     /* packed matrices, vectors, the embedding */
+    uint64_t kv;          /* of the timelines' windows when they are full */
+    uint64_t work;        /* encoders, decoder, segments on their way, eight usual questions at once */
+    uint64_t need;        /* all of that at its highest; of a machine's memory the program, too */
+    bool limited;         /* by params' memory_limit */
+    uint64_t limit;       /* that, else what is free on a device, or what the machine has. It fits: need <= limit */
+    uint64_t total, free; /* of the device's memory when it was asked */
     uint64_t host_need, host_total; /* own: of the machine's memory, beside the device's; else 0 */
 } omnid_memory_plan;
 

@@ -141,7 +141,7 @@ static omnid_status begin(answer *a, omnid_error *err)
     if (a->now && a->now->index < tl->first + tl->n_window)
         omnid_segment_destroy(&a->now); /* it has been closed and taken in since */
     if (a->now) {
-        OMNID_TRY(ingest_begin(&e->open, tl, &a->now, &a->view, a->ask.mode, err));
+        OMNID_TRY(ingest_begin(&e->open, tl, &a->now, &a->view, a->ask.mode, NULL, err));
         a->stage = ANSWER_NOW;
         return OMNID_OK;
     }

@@ -9,9 +9,17 @@ static bool can_ingest(const omnid_timeline *tl)
     return tl->queue && !tl->forget && (!tl->params.mel_clip || tl->ended);
 }
 
+static bool any_under_way(const omnid_engine *e)
+{
+    for (int i = 0; i < ENGINE_SEGMENTS; i++)
+        if (e->background[i].stage != INGEST_IDLE)
+            return true;
+    return false;
+}
+
 bool schedule_has_work(const omnid_engine *e)
 {
-    if (e->submitted || e->answers || e->n_cancelled || e->background.stage != INGEST_IDLE)
+    if (e->submitted || e->answers || e->n_cancelled || any_under_way(e))
         return true;
     for (const omnid_timeline *tl = e->timelines; tl; tl = tl->next)
         if (tl->forget || can_ingest(tl))
@@ -101,6 +109,27 @@ static void cancel(omnid_engine *e)
                 omnid_fail(&a->end, OMNID_CANCELLED, "the answer was cancelled after %d tokens", a->tokens.n);
 }
 
+/* What segments that were given up have left on their lanes ends, and what it found wrong is nobody's. */
+static void forget_work(omnid_engine *e)
+{
+    if (!engine_has_lanes(e))
+        return;
+    lane_finish(e->encode, NULL);
+    lane_finish(e->fill, NULL);
+}
+
+void schedule_abandon(omnid_engine *e, const omnid_timeline *tl)
+{
+    bool any = false;
+    for (int i = 0; i < ENGINE_SEGMENTS; i++)
+        if (e->background[i].tl == tl) {
+            ingest_abandon(&e->background[i]);
+            any = true;
+        }
+    if (any)
+        forget_work(e);
+}
+
 static void forget(omnid_engine *e, omnid_timeline *tl)
 {
     for (answer *a = e->answers, *next; a; a = next) {
@@ -110,8 +139,7 @@ static void forget(omnid_engine *e, omnid_timeline *tl)
         omnid_fail(&a->end, OMNID_CANCELLED, "what was seen and heard has been forgotten");
         end_answer(e, a);
     }
-    if (e->background.tl == tl)
-        ingest_abandon(&e->background);
+    schedule_abandon(e, tl);
     timeline_clear(tl, tl->first + tl->n_window);
     tl->fresh = true;
     tl->mel_known = false;
@@ -181,8 +209,9 @@ static omnid_status learn_reference(omnid_engine *e, omnid_timeline *tl, omnid_s
     return status;
 }
 
-/* IDLE afterwards: nothing is waiting any more (another thread has had it forgotten). */
-static omnid_status begin_ingest(omnid_engine *e, omnid_error *err)
+/* in stays idle: nothing is waiting any more (another thread has had it forgotten), or a clip's reference has been learnt.
+ * before: the one that began before it, may be idle. */
+static omnid_status begin_ingest(omnid_engine *e, ingest *in, const ingest *before, omnid_error *err)
 {
     pthread_mutex_lock(&e->lock);
     omnid_timeline *tl = next_to_ingest(e);
@@ -199,7 +228,8 @@ static omnid_status begin_ingest(omnid_engine *e, omnid_error *err)
         tl->first = tl->params.first_segment = s->index;
         tl->fresh = false;
     }
-    omnid_status status = ingest_begin(&e->background, tl, &s, NULL, tl->params.modes, err);
+    omnid_status status = ingest_begin(in, tl, &s, NULL, tl->params.modes, before->tl == tl ? before : NULL, err);
+    in->number = ++e->n_begun;
     if (status != OMNID_OK)
         omnid_fail_in(err, "segment %lld is lost", (long long)s->index);
     omnid_segment_destroy(&s);
@@ -219,31 +249,76 @@ static void publish_segment(omnid_engine *e, omnid_timeline *tl, const omnid_seg
         e->callbacks.on_segment(e->callbacks.user, tl, r);
 }
 
+/* The one that began first, and the other. */
+static void order_background(omnid_engine *e, ingest **first, ingest **second)
+{
+    ingest *a = &e->background[0], *b = &e->background[1];
+    bool swapped = b->stage != INGEST_IDLE && (a->stage == INGEST_IDLE || b->number < a->number);
+    *first = swapped ? b : a;
+    *second = swapped ? a : b;
+}
+
+/* A segment is lost: its failure must not be another's, and the one behind it (NULL = none) has nothing to go on from. */
+static omnid_status lose_segment(omnid_engine *e, ingest *in, ingest *behind, omnid_error *err)
+{
+    const omnid_timeline *tl = in->tl;
+    omnid_fail_in(err, "segment %lld is lost", (long long)in->segment->index);
+    ingest_abandon(in);
+    forget_work(e);
+    if (behind && behind->tl == tl)
+        ingest_again(behind);
+    return err->status;
+}
+
+/* Lanes: the encoders of the second segment run beside the prefill of the first, as far as where it compares itself with that.
+ * The host is at most one slice of each lane ahead of the one that runs, so a question finds the device free soon. */
+static ingest *choose_ingest(ingest *first, ingest *second)
+{
+    enum { AHEAD = 1 };
+    bool encodes = second->stage != INGEST_IDLE && second->stage != INGEST_INTRA;
+    bool done = first->stage == INGEST_DONE;
+    if (done && lane_behind(first->fill, -1) == 0)
+        return first;
+    if (!done && lane_behind(ingest_lane(first), -1) <= AHEAD)
+        return first;
+    if (encodes && lane_behind(ingest_lane(second), -1) <= AHEAD)
+        return second;
+    lane_behind(ingest_lane(first), done ? 0 : AHEAD);
+    return first;
+}
+
 static omnid_status ingest_slice(omnid_engine *e, omnid_error *err)
 {
-    ingest *in = &e->background;
+    ingest *first, *second;
     omnid_slice slice = {0};
-    omnid_status status;
-    if (in->stage == INGEST_IDLE) {
-        status = begin_ingest(e, err);
-        if (status != OMNID_OK || in->stage == INGEST_IDLE)
-            return status;
-    }
-    omnid_timeline *tl = in->tl;
-    int64_t index = in->segment->index;
-    status = ingest_step(in, &slice, err);
-    if (status == OMNID_OK && in->stage == INGEST_DONE) {
-        status = ingest_commit(in, err);
-        if (status == OMNID_OK)
-            publish_segment(e, tl, &tl->window[tl->n_window - 1]->report);
-    }
-    if (status != OMNID_OK) {
-        ingest_abandon(in);
-        omnid_fail_in(err, "segment %lld is lost", (long long)index);
+    omnid_status status = OMNID_OK;
+    int64_t start = omnid_clock_us();
+    order_background(e, &first, &second);
+    if (first->stage == INGEST_IDLE)
+        status = begin_ingest(e, first, second, err);
+    else if (engine_has_lanes(e) && second->stage == INGEST_IDLE && first->stage >= INGEST_PREFILL)
+        status = begin_ingest(e, second, first, err);
+    if (status != OMNID_OK || first->stage == INGEST_IDLE)
         return status;
+    ingest *in = engine_has_lanes(e) ? choose_ingest(first, second) : first;
+    omnid_timeline *tl = in->tl;
+    lane *on = ingest_lane(in);
+    int64_t waited_us = omnid_clock_us() - start;
+    *(on == in->fill ? &in->page->report.prefill_us : &in->page->report.encode_us) += waited_us;
+    if (in->stage != INGEST_DONE) {
+        status = ingest_step(in, &slice, err);
+        lane_mark(on);
     }
-    e->ingest_us += slice.end_us - slice.start_us;
-    engine_tell_slice(e, &slice);
+    bool commit = status == OMNID_OK && in->stage == INGEST_DONE && lane_behind(in->fill, -1) == 0;
+    if (commit)
+        status = ingest_commit(in, err);
+    if (status != OMNID_OK)
+        return lose_segment(e, in, in == first ? second : NULL, err);
+    if (commit)
+        publish_segment(e, tl, &tl->window[tl->n_window - 1]->report);
+    e->ingest_us += omnid_clock_us() - start;
+    if (slice.end_us)
+        engine_tell_slice(e, &slice);
     return OMNID_OK;
 }
 
@@ -314,7 +389,7 @@ omnid_status schedule_run_slice(omnid_engine *e, omnid_error *err)
     pthread_mutex_lock(&e->lock);
     bool waiting = next_to_ingest(e) != NULL;
     pthread_mutex_unlock(&e->lock);
-    bool under_way = e->background.stage != INGEST_IDLE, segments = waiting || under_way, decode = decodes(e);
+    bool under_way = any_under_way(e), segments = waiting || under_way, decode = decodes(e);
     if (!decode && !segments)
         return OMNID_AGAIN;
     if (!decode || !segments)

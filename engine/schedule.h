@@ -12,6 +12,8 @@ void schedule_take_new(omnid_engine *e);
 void schedule_end_all(omnid_engine *e, const omnid_timeline *tl, omnid_status status, const char *sentence);
 /* Keeps the memory of an answer that has been told, or was never queued, for the next one. Any thread. */
 void schedule_keep_answer(omnid_engine *e, answer *a);
+/* Gives up the segments of a timeline that are on their way. */
+void schedule_abandon(omnid_engine *e, const omnid_timeline *tl);
 /* AGAIN when there was nothing to do. */
 omnid_status schedule_run_slice(omnid_engine *e, omnid_error *err);
 /* Numbers other threads may read. */

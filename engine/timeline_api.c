@@ -103,8 +103,7 @@ void omnid_timeline_destroy(omnid_timeline **slot)
     omnid_engine *e = tl->engine;
     schedule_take_new(e);
     schedule_end_all(e, tl, OMNID_CANCELLED, "the camera has been removed");
-    if (e->background.tl == tl)
-        ingest_abandon(&e->background);
+    schedule_abandon(e, tl);
     pthread_mutex_lock(&e->lock);
     omnid_timeline **link = &e->timelines;
     while (*link && *link != tl)

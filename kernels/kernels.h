@@ -67,6 +67,9 @@ typedef struct {
     uint64_t stream;      /* bytes that a stream takes by itself, scratch for its largest product not counted */
 } kernels_memory;
 
+/* Of two streams' work that could begin, a device begins the first's. */
+typedef enum { KERNELS_FIRST, KERNELS_LATER } kernels_priority;
+
 /* One block of rows of a weight as the checkpoint has it: [n][k], dense, host memory. bias: [n] or NULL = zeros. */
 typedef struct {
     const void *data;
@@ -171,7 +174,7 @@ typedef struct kernels_ops {
     /* Holds size bytes for what alloc will be asked for, so that no other process can take them. NOMEM: there are not so
      * many. Where the machine's memory is used nothing is held. */
     omnid_status (*reserve)(kernels_backend *b, uint64_t size, omnid_error *err);
-    omnid_status (*stream_open)(kernels_backend *b, kernels_stream **out, omnid_error *err);
+    omnid_status (*stream_open)(kernels_backend *b, kernels_stream **out, kernels_priority priority, omnid_error *err);
     void (*stream_close)(kernels_stream **s);
     void (*upload)(kernels_stream *s, void *to, const void *from_host, size_t size); /* from_host is free after it */
     /* Waits for all work of the stream, of size 0 too; what a device found wrong is a failure of the stream after it. */
@@ -248,6 +251,14 @@ typedef struct kernels_ops {
      * top-p, then the uniform number u in [0, 1); out: host. Greedy ties: the lowest id. */
     void (*sample)(kernels_stream *s, int32_t *out, const tensor *logits, const tensor *seen, const kernels_sampling *p,
                    double u);
+
+    /* ---- streams side by side: NULL where an op has run when it returns ---- */
+    /* What is enqueued on s from now on begins after all that was enqueued on `other` so far. */
+    void (*wait)(kernels_stream *s, kernels_stream *other);
+    /* A mark behind what was enqueued on s so far. */
+    void (*mark)(kernels_stream *s);
+    /* How many marks of s the device has not reached, after waiting until there are at most `most`; negative: without waiting. */
+    int (*behind)(kernels_stream *s, int most);
 
     /* ---- replay: all three NULL where the backend has none ---- */
     /* A path is ops between begin_capture and end_capture, no upload, download or sample among them. `path` is a hash of all

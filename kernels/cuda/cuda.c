@@ -95,7 +95,7 @@ static omnid_status cuda_open(kernels_backend **out, int n_threads, omnid_error 
     if (status == OMNID_OK)
         status = cuda_blas_open(b, err);
     if (status == OMNID_OK)
-        status = cuda_stream_create(b, &b->loader, err);
+        status = cuda_stream_create(b, &b->loader, KERNELS_FIRST, err);
     if (status != OMNID_OK)
         cuda_close(&b);
     *out = b;
@@ -119,6 +119,9 @@ const kernels_ops cuda_ops = {
     .reserve = cuda_memory_reserve,
     .stream_open = cuda_stream_open,
     .stream_close = cuda_stream_close,
+    .wait = cuda_follow,
+    .mark = cuda_mark,
+    .behind = cuda_behind,
     .upload = cuda_upload,
     .download = cuda_download,
     .pack = cuda_pack,

@@ -84,6 +84,14 @@ typedef struct {
     bool busy[2];        /* done[] has been recorded */
 } cuda_staging;
 
+enum { CUDA_MARKS = 8 };
+
+/* Events behind work that was enqueued, the oldest not reached first. */
+typedef struct {
+    cudaEvent_t events[CUDA_MARKS];
+    int first, n;
+} cuda_marks;
+
 struct cuda_stream {
     kernels_stream base;
     cuda_stream *next; /* of the backend's open ones */
@@ -91,6 +99,8 @@ struct cuda_stream {
     cuda_faults *faults;
     int32_t *result; /* pinned: one number that a kernel gives to the host (sample) */
     cuda_staging staging;
+    cudaEvent_t passed; /* for streams that follow this one */
+    cuda_marks marks;
     cuda_scratch scratch;
     void *blas_work; /* cuBLASLt's workspace, CUDA_BLAS_WORK bytes */
     cuda_graphs *graphs;
@@ -117,8 +127,11 @@ bool cuda_ok(kernels_stream *s, cudaError_t error, const char *what);
 void *cuda_scratch_take(kernels_stream *s, size_t size);
 /* Waits until all work of the stream is done and keeps what kernels found wrong. */
 bool cuda_wait(kernels_stream *s);
-omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_error *err);
-omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, omnid_error *err);
+omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, kernels_priority priority, omnid_error *err);
+omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, kernels_priority priority, omnid_error *err);
+void cuda_follow(kernels_stream *s, kernels_stream *other);
+void cuda_mark(kernels_stream *s);
+int cuda_behind(kernels_stream *s, int most);
 void cuda_stream_close(kernels_stream **s);
 void cuda_upload(kernels_stream *s, void *to, const void *from_host, size_t size);
 void cuda_download(kernels_stream *s, void *to_host, const void *from, size_t size);

@@ -167,13 +167,86 @@ void cuda_download(kernels_stream *s, void *to_host, const void *from, size_t si
     stream->staging.used = 0;
 }
 
+/* ---- streams side by side ---- */
+
+void cuda_follow(kernels_stream *s, kernels_stream *other)
+{
+    cuda_stream *behind = cuda_of(s), *before = cuda_of(other);
+    if (!cuda_begin(s) ||
+        !cuda_ok(s, cudaEventRecord(before->passed, before->stream), "marking what a stream has been given"))
+        return;
+    cuda_ok(s, cudaStreamWaitEvent(behind->stream, before->passed, 0), "following another stream");
+}
+
+/* The oldest mark is reached, or never will be. */
+static void pass_mark(cuda_marks *m)
+{
+    m->first = (m->first + 1) % CUDA_MARKS;
+    m->n--;
+}
+
+void cuda_mark(kernels_stream *s)
+{
+    cuda_stream *stream = cuda_of(s);
+    cuda_marks *m = &stream->marks;
+    if (cuda_behind(s, CUDA_MARKS - 1) < CUDA_MARKS && cuda_begin(s) &&
+        cuda_ok(s, cudaEventRecord(m->events[(m->first + m->n) % CUDA_MARKS], stream->stream), "marking a stream"))
+        m->n++;
+}
+
+int cuda_behind(kernels_stream *s, int most)
+{
+    cuda_marks *m = &cuda_of(s)->marks;
+    while (m->n > 0) {
+        bool wait = most >= 0 && m->n > most;
+        cudaError_t error = wait ? cudaEventSynchronize(m->events[m->first]) : cudaEventQuery(m->events[m->first]);
+        if (error == cudaErrorNotReady) {
+            cudaGetLastError();
+            break;
+        }
+        cuda_ok(s, error, "waiting for a mark");
+        pass_mark(m);
+    }
+    return m->n;
+}
+
 /* ---- life ---- */
 
-static omnid_status stream_fill(kernels_backend *b, cuda_stream *s, omnid_error *err)
+static cudaError_t create_events(cuda_stream *s)
+{
+    cudaEvent_t *all[3 + CUDA_MARKS] = {&s->staging.done[0], &s->staging.done[1], &s->passed};
+    cudaError_t error = cudaSuccess;
+    for (int i = 0; i < CUDA_MARKS; i++)
+        all[3 + i] = &s->marks.events[i];
+    for (int i = 0; i < 3 + CUDA_MARKS && error == cudaSuccess; i++)
+        error = cudaEventCreateWithFlags(all[i], cudaEventDisableTiming);
+    return error;
+}
+
+static void destroy_events(cuda_stream *s)
+{
+    cudaEvent_t all[3 + CUDA_MARKS] = {s->staging.done[0], s->staging.done[1], s->passed};
+    for (int i = 0; i < CUDA_MARKS; i++)
+        all[3 + i] = s->marks.events[i];
+    for (int i = 0; i < 3 + CUDA_MARKS; i++)
+        if (all[i])
+            cudaEventDestroy(all[i]);
+}
+
+static cudaError_t create_stream(cudaStream_t *out, kernels_priority priority)
+{
+    int least = 0, greatest = 0;
+    cudaError_t error = cudaDeviceGetStreamPriorityRange(&least, &greatest);
+    return error == cudaSuccess
+               ? cudaStreamCreateWithPriority(out, cudaStreamNonBlocking, priority == KERNELS_FIRST ? greatest : least)
+               : error;
+}
+
+static omnid_status stream_fill(kernels_backend *b, cuda_stream *s, kernels_priority priority, omnid_error *err)
 {
     const char *what = "opening a stream";
     void *pinned = NULL;
-    cudaError_t error = cudaStreamCreateWithFlags(&s->stream, cudaStreamNonBlocking);
+    cudaError_t error = create_stream(&s->stream, priority);
     if (error == cudaSuccess) {
         cuda_memory_join(s);
         error = cudaHostAlloc(&pinned, 2 * STAGING_HALF + CUDA_ALIGN, cudaHostAllocPortable | cudaHostAllocMapped);
@@ -185,8 +258,7 @@ static omnid_status stream_fill(kernels_backend *b, cuda_stream *s, omnid_error 
     s->result = (int32_t *)pinned + CUDA_ALIGN / 2 / sizeof(int32_t);
     s->staging.data = (char *)pinned + CUDA_ALIGN;
     s->staging.half = STAGING_HALF;
-    for (int i = 0; i < 2 && error == cudaSuccess; i++)
-        error = cudaEventCreateWithFlags(&s->staging.done[i], cudaEventDisableTiming);
+    error = create_events(s);
     if (error != cudaSuccess)
         return cuda_failed(err, error, what);
     s->blas_work = b->blas ? cuda_alloc(b, CUDA_BLAS_WORK) : NULL;
@@ -196,7 +268,7 @@ static omnid_status stream_fill(kernels_backend *b, cuda_stream *s, omnid_error 
     return OMNID_OK;
 }
 
-omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_error *err)
+omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, kernels_priority priority, omnid_error *err)
 {
     cuda_stream *s = calloc(1, sizeof *s);
     *out = s;
@@ -206,7 +278,7 @@ omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_err
     s->base.backend = b;
     omnid_status status = cuda_graphs_open(s, err);
     if (status == OMNID_OK)
-        status = stream_fill(b, s, err);
+        status = stream_fill(b, s, priority, err);
     if (status != OMNID_OK) {
         kernels_stream *base = &s->base;
         cuda_stream_close(&base);
@@ -215,10 +287,10 @@ omnid_status cuda_stream_create(kernels_backend *b, cuda_stream **out, omnid_err
     return status;
 }
 
-omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, omnid_error *err)
+omnid_status cuda_stream_open(kernels_backend *b, kernels_stream **out, kernels_priority priority, omnid_error *err)
 {
     cuda_stream *s;
-    omnid_status status = cuda_stream_create(b, &s, err);
+    omnid_status status = cuda_stream_create(b, &s, priority, err);
     *out = s ? &s->base : NULL;
     return status;
 }
@@ -234,9 +306,7 @@ void cuda_stream_close(kernels_stream **s)
         cuda_memory_leave(stream);
         cudaStreamDestroy(stream->stream);
     }
-    for (int i = 0; i < 2; i++)
-        if (stream->staging.done[i])
-            cudaEventDestroy(stream->staging.done[i]);
+    destroy_events(stream);
     if (stream->faults)
         cudaFreeHost(stream->faults);
     cuda_graphs_close(stream);

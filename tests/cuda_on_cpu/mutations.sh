@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# mutations.sh [BUILD] [FILE]: breaks each .cu of the cuda backend once and more (mutations.txt), and shows that its test on the
-# emulation goes red every time. BUILD: a build folder in which the emulation and the tests of kernels are built (build).
+# mutations.sh [BUILD] [FILE]: breaks each .cu of the cuda backend once and more (mutations.txt), and what its host's side waits
+# for, and shows that the test on the emulation goes red every time. BUILD: a build folder in which the emulation and the tests of kernels are built (build).
 # FILE: only this one's, add.cu for example. Exit status: 0 every break was found, 1 one was not, 2 cannot run.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,19 +17,22 @@ objects=$build/tests/cuda_on_cpu/CMakeFiles/omnid_cuda_emulated.dir
 }
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export CXX=${CXX:-c++} here root build objects work
+export CXX=${CXX:-c++} CC=${CC:-cc} here root build objects work
 
 # One break: its number, which names its folder, then the line's four parts. Prints what came of it; fails unless the test
 # went red.
 try() {
-    local file=$2 test=$3 edit=$4 what=$5 folder=$work/$1 rest status
+    local file=$2 test=$3 edit=$4 what=$5 folder=$work/$1 rest status program compiler=("$CXX" -x c++ -std=c++17)
+    [[ $file != *.c ]] || compiler=("$CC" -x c -std=c11)
+    program=$build/tests/unit/kernels/kernels_$test
+    [ -x "$program" ] || program=$build/tests/cuda_on_cpu/cuda_$test
     mkdir -p "$folder"
     sed "$edit" "$root/kernels/cuda/$file" >"$folder/$file"
     if cmp -s "$root/kernels/cuda/$file" "$folder/$file"; then
         echo "no change   $file: $what: the expression does not match any more"
         return 1
     fi
-    if ! "$CXX" -x c++ -std=c++17 -O1 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off -w -D_GNU_SOURCE \
+    if ! "${compiler[@]}" -O1 -fPIC -fvisibility=hidden -fno-math-errno -ffp-contract=off -w -D_GNU_SOURCE \
         -I"$here/include" -I"$root" -c "$folder/$file" -o "$folder/mutant.o" 2>"$folder/log"; then
         echo "no build    $file: $what: $(head -n 1 "$folder/log")"
         return 1
@@ -41,7 +44,7 @@ try() {
         return 1
     fi
     # In a shell of its own, which keeps to itself that the test was aborted.
-    (OMNID_PLUGINS=$folder OMNID_TEST_BACKEND=cuda timeout 300 "$build/tests/unit/kernels/kernels_$test" || exit $?) \
+    (OMNID_PLUGINS=$folder OMNID_TEST_BACKEND=cuda timeout 300 "$program" || exit $?) \
         >"$folder/log" 2>&1
     status=$?
     rm -f "$folder/mutant.o" "$folder/libomnid-cuda.so"

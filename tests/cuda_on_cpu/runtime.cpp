@@ -1,5 +1,6 @@
 // runtime.cpp: CUDA's host interface. Work is queued on streams, and done when somebody waits for it: what reads a result too
 // early, or changes a buffer that a copy has still to read, gets it wrong here as it does on a device.
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <memory>
@@ -568,6 +569,8 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     if (event->captured)
         return fail(cudaErrorStreamCaptureUnsupported);
     bool there = !event->stream || machine.streams.count(event->stream);
+    if (there) /* asking takes time, in which the device does something */
+        drain(stream_of(event->stream), std::min(event->after, stream_of(event->stream)->n_done + 1));
     return !there || stream_of(event->stream)->n_done >= event->after ? cudaSuccess : cudaErrorNotReady;
 }
 

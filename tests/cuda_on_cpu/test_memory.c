@@ -183,14 +183,14 @@ static void test_too_small_a_device(void **state)
     t.window_segments = 43200;
     assert_int_equal(omnid_model_open(&m, folder, &p, &err), OMNID_LIMIT);
     assert_null(m);
-    if (!strstr(err.text, "emulated device has 0.") || !strstr(err.text, " GiB free of 0.10: try a smaller window_s"))
+    if (!strstr(err.text, "emulated device has 0.") || !strstr(err.text, " GiB free of 0.29: try a smaller window_s"))
         fail_msg("%s", err.text);
     t.window_segments = 4;
     world_ok(omnid_model_open(&m, folder, &p, &err), &err);
     omnid_model_destroy(&m);
 }
 
-/* Without an argument the device is large; "small": it has 100 MiB. */
+/* Without an argument the device is large; "small": it has 300 MiB. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {

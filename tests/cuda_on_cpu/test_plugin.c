@@ -85,7 +85,7 @@ static void test_out_of_memory(void **state)
     omnid_error err = {0};
     assert_int_equal(kernels_find(&ops, "cuda", &err), OMNID_OK);
     assert_int_equal(ops->open(&backend, 0, &err), OMNID_OK);
-    assert_int_equal(ops->stream_open(backend, &stream, &err), OMNID_OK);
+    assert_int_equal(ops->stream_open(backend, &stream, KERNELS_FIRST, &err), OMNID_OK);
     assert_null(ops->alloc(backend, (size_t)1 << 40));
     kernels_weight *w;
     float row[16] = {0};
@@ -118,7 +118,7 @@ static void test_long_copies(void **state)
     omnid_error err = {0};
     assert_int_equal(kernels_find(&ops, "cuda", &err), OMNID_OK);
     assert_int_equal(ops->open(&backend, 0, &err), OMNID_OK);
-    assert_int_equal(ops->stream_open(backend, &stream, &err), OMNID_OK);
+    assert_int_equal(ops->stream_open(backend, &stream, KERNELS_FIRST, &err), OMNID_OK);
     uint8_t *from = malloc(N), *to = malloc(N), *data = ops->alloc(backend, N);
     assert_true(from && to && data);
     for (int i = 0; i < N; i++)
@@ -150,8 +150,8 @@ static void open_two(two_streams *t)
     omnid_error err = {0};
     assert_int_equal(kernels_find(&t->ops, "cuda", &err), OMNID_OK);
     assert_int_equal(t->ops->open(&t->backend, 0, &err), OMNID_OK);
-    assert_int_equal(t->ops->stream_open(t->backend, &t->a, &err), OMNID_OK);
-    assert_int_equal(t->ops->stream_open(t->backend, &t->b, &err), OMNID_OK);
+    assert_int_equal(t->ops->stream_open(t->backend, &t->a, KERNELS_FIRST, &err), OMNID_OK);
+    assert_int_equal(t->ops->stream_open(t->backend, &t->b, KERNELS_FIRST, &err), OMNID_OK);
 }
 
 static void close_two(two_streams *t)
@@ -203,6 +203,41 @@ static void test_free_under_work(void **state)
     t.ops->free(t.backend, y);
     t.ops->free(t.backend, t.ops->alloc(t.backend, 1));
     assert_true(before - free_bytes(&t) <= 1); /* the last is seen to be free by the next */
+    close_two(&t);
+}
+
+/* b reads what a has yet to write; and how far the device is behind the host. */
+static void test_one_follows_the_other(void **state)
+{
+    (void)state;
+    enum { N_MARKS = 12 };
+    two_streams t;
+    float from[N_ROWS * N_COLUMNS], back[N_ROWS * N_COLUMNS];
+    open_two(&t);
+    float *x = t.ops->alloc(t.backend, sizeof from), *y = t.ops->alloc(t.backend, sizeof from);
+    tensor tx = tensor_2d(x, KERNELS_F32, N_ROWS, N_COLUMNS), ty = tensor_2d(y, KERNELS_F32, N_ROWS, N_COLUMNS);
+    for (int i = 0; i < N_ROWS * N_COLUMNS; i++)
+        from[i] = (float)i;
+    t.ops->upload(t.a, x, from, sizeof from);
+    t.ops->upload(t.b, y, from, sizeof from);
+    t.ops->wait(t.b, t.a);
+    t.ops->add(t.b, &ty, &tx);
+    t.ops->download(t.b, back, y, sizeof back);
+    for (int i = 0; i < N_ROWS * N_COLUMNS; i++)
+        assert_true(back[i] == (float)(2 * i));
+    assert_int_equal(t.ops->behind(t.a, -1), 0);
+    for (int i = 0; i < N_MARKS; i++) { /* more than are remembered: the oldest is waited for */
+        for (int j = 0; j < 20; j++)
+            t.ops->add(t.a, &tx, &tx);
+        t.ops->mark(t.a);
+        assert_true(t.ops->behind(t.a, -1) > 0);
+    }
+    assert_true(t.ops->behind(t.a, 1) <= 1);
+    assert_int_equal(t.ops->behind(t.a, 0), 0);
+    t.ops->free(t.backend, x);
+    t.ops->free(t.backend, y);
+    assert_int_equal(kernels_stream_status(t.a, NULL), OMNID_OK);
+    assert_int_equal(kernels_stream_status(t.b, NULL), OMNID_OK);
     close_two(&t);
 }
 
@@ -265,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_free_under_work),
         cmocka_unit_test(test_free_is_found_again),
         cmocka_unit_test(test_other_memory),
+        cmocka_unit_test(test_one_follows_the_other),
     };
     return cmocka_run_group_tests_name("plugin", tests, NULL, NULL);
 }

@@ -27,7 +27,7 @@ static void towers_open(towers *t, const char *name)
     p.n_threads = 1;
     golden_ok(omnid_model_open(&t->model, path, &p, &err), &err);
     t->mem.model = t->model;
-    golden_ok(t->model->ops->stream_open(t->model->backend, &t->stream, &err), &err);
+    golden_ok(t->model->ops->stream_open(t->model->backend, &t->stream, KERNELS_FIRST, &err), &err);
     encoder_work_init(&t->work, &t->mem, t->stream);
 }
 

@@ -58,7 +58,7 @@ static void read_row(omnid_model *m, const kernels_weight *w, int64_t n, int64_t
 {
     kernels_stream *s;
     omnid_error err = {0};
-    assert_int_equal(m->ops->stream_open(m->backend, &s, &err), OMNID_OK);
+    assert_int_equal(m->ops->stream_open(m->backend, &s, KERNELS_FIRST, &err), OMNID_OK);
     float *x = calloc((size_t)((k + 1) * k), sizeof *x), *y = calloc((size_t)((k + 1) * n), sizeof *y);
     for (int64_t i = 0; i < k; i++)
         x[(i + 1) * k + i] = 1.0f;

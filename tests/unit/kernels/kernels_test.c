@@ -69,7 +69,7 @@ test_rig test_open(const char *name)
     test_rig rig = {0};
     omnid_error err = {0};
     if (kernels_find(&rig.ops, name, &err) != OMNID_OK || rig.ops->open(&rig.backend, 2, &err) != OMNID_OK ||
-        rig.ops->stream_open(rig.backend, &rig.stream, &err) != OMNID_OK)
+        rig.ops->stream_open(rig.backend, &rig.stream, KERNELS_FIRST, &err) != OMNID_OK)
         fail_msg("backend %s: %s", name, err.text);
     return rig;
 }

@@ -276,7 +276,7 @@ static void test_threads_do_not_matter(void **state)
         test_rig single = {.ops = rig.ops};
         omnid_error err;
         assert_int_equal(rig.ops->open(&single.backend, 1, &err), OMNID_OK);
-        assert_int_equal(rig.ops->stream_open(single.backend, &single.stream, &err), OMNID_OK);
+        assert_int_equal(rig.ops->stream_open(single.backend, &single.stream, KERNELS_FIRST, &err), OMNID_OK);
         run(&single, &one, c, true);
         test_close(&single);
         test_assert_same(&two.out, &one.out);
