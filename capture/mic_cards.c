@@ -1,11 +1,15 @@
 /* mic_cards.c: /proc/asound. */
 #include "capture/mic_cards.h"
 
+#include "capture/mic_match.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { MAX_CARDS = 64 };
 
 /* " 1 [U0x46d0x825    ]: USB-Audio - USB Device 0x46d:0x825": the short name, which PortAudio shows, is the last. */
 static void find_card_name(char *out, size_t size, const char *cards, int card)
@@ -70,6 +74,18 @@ int mic_cards_list(mic_card *out, int max)
     read_text(cards, sizeof cards, "/proc/asound/cards");
     read_text(pcms, sizeof pcms, "/proc/asound/pcm");
     return mic_cards_parse(out, max, cards, pcms);
+}
+
+omnid_status mic_cards_find(mic_card *out, const char *wanted, omnid_error *err)
+{
+    mic_card cards[MAX_CARDS];
+    const char *names[MAX_CARDS];
+    int at, n = mic_cards_list(cards, MAX_CARDS);
+    for (int i = 0; i < n; i++)
+        names[i] = cards[i].name;
+    OMNID_TRY(mic_match(&at, names, n, wanted, err));
+    *out = cards[at];
+    return OMNID_OK;
 }
 
 bool mic_cards_names(const char *name, const mic_card *card)

@@ -156,6 +156,13 @@ static omnid_status record(char **arguments, omnid_error *err)
     return send_all(&s, d, channel, err);
 }
 
+/* Whether the name says one of the kernel's cards, and not a route of ALSA's or a sound server. */
+static bool names_card(const char *wanted)
+{
+    mic_card card;
+    return strcmp(wanted, "default") && mic_cards_find(&card, wanted, NULL) == OMNID_OK;
+}
+
 int main(int argc, char **argv)
 {
     bool lists = argc == 3 && !strcmp(argv[1], "list"), records = argc == 7 && !strcmp(argv[1], "record");
@@ -170,7 +177,7 @@ int main(int argc, char **argv)
     if (getppid() != atoi(argv[2])) /* it was gone before we asked */
         return 1;
     omnid_error err = {0};
-    if (mic_portaudio_start(&err) != OMNID_OK)
+    if (mic_portaudio_start(records && names_card(argv[6]), &err) != OMNID_OK)
         leave_with(&err);
     if (lists)
         list();

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { BUFFER_MS = 1000, MIN_PERIODS = 4 };
 
@@ -27,9 +29,31 @@ static omnid_status fail(omnid_error *err, PaError error, const char *what)
     return omnid_fail(err, status, "%s: %s", what, text);
 }
 
-omnid_status mic_portaudio_start(omnid_error *err)
+/* PortAudio opens every route that ALSA's configuration names, dozens, of which some wait for a sound server. */
+static const char cards_only_conf[] = "pcm.hw { @args [ CARD DEV SUBDEV ] @args.CARD { type string default \"0\" } "
+                                      "@args.DEV { type integer default 0 } @args.SUBDEV { type integer default -1 } "
+                                      "type hw card $CARD device $DEV subdevice $SUBDEV }\n"
+                                      "ctl.hw { @args [ CARD ] @args.CARD { type string default \"0\" } "
+                                      "type hw card $CARD }\n"
+                                      "pcm.default { type null }\n"; /* PortAudio 19.6 wants one more than the cards */
+
+/* A configuration of ALSA that has the cards and nothing else, in a file that lasts as long as the process. Where it cannot
+ * be had, ALSA's own serves. */
+static void hide_routes(void)
+{
+    char path[32];
+    int fd = memfd_create("alsa.conf", 0);
+    if (fd < 0 || write(fd, cards_only_conf, sizeof cards_only_conf - 1) != (ssize_t)sizeof cards_only_conf - 1)
+        return;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    setenv("ALSA_CONFIG_PATH", path, 0);
+}
+
+omnid_status mic_portaudio_start(bool cards_only, omnid_error *err)
 {
     setenv("JACK_NO_START_SERVER", "1", 0); /* asking for the list must not start a sound server */
+    if (cards_only)
+        hide_routes();
     PaError error = Pa_Initialize();
     return error == paNoError ? OMNID_OK : fail(err, error, "PortAudio does not start");
 }

@@ -19,8 +19,9 @@ typedef struct {
     char why[256];
 } mic_device;
 
-/* Starts PortAudio; once a process. DEVICE. */
-omnid_status mic_portaudio_start(omnid_error *err);
+/* Starts PortAudio; once a process. cards_only: it sees sound cards alone, none of ALSA's routes, and is there in a fraction of
+ * the time. DEVICE. */
+omnid_status mic_portaudio_start(bool cards_only, omnid_error *err);
 /* Every microphone, at most MIC_MAX_DEVICES, the default first, those that are not listed last; returns how many. */
 int mic_portaudio_devices(mic_device *out);
 /* Which of them is the default: ALSA's `default`, which on a desktop is the sound server and shares the card, else

@@ -1,6 +1,5 @@
 /* source_mic.c: "mic:NAME|default[,OPTION=VALUE…]", a microphone through PortAudio in the helper program omnid-mic. */
 #include "capture/mic_cards.h"
-#include "capture/mic_match.h"
 #include "capture/mic_process.h"
 #include "capture/mic_resampler.h"
 #include "capture/mic_uri.h"
@@ -21,8 +20,7 @@ enum {
     SETTLE_US = 5000000,
     WARN_US = 60000000,
     RETURN_MS = 3000, /* how long one attempt waits for a card that is gone, looking every LOOK_MS */
-    LOOK_MS = 200,
-    MAX_CARDS = 64
+    LOOK_MS = 200
 };
 
 typedef struct {
@@ -76,14 +74,10 @@ static omnid_status await_opened(mic *m, const atomic_bool *stop, mic_wire_opene
 /* Whether the kernel lists a card that is meant by this name, and it can be opened. */
 static omnid_status find_card(const char *name, omnid_error *err)
 {
-    mic_card cards[MAX_CARDS];
-    const char *names[MAX_CARDS];
-    int at, n = mic_cards_list(cards, MAX_CARDS);
-    for (int i = 0; i < n; i++)
-        names[i] = cards[i].name;
-    OMNID_TRY(mic_match(&at, names, n, name, err));
+    mic_card card;
     char why[sizeof err->text];
-    return mic_cards_why(&cards[at], why, sizeof why) ? omnid_fail(err, OMNID_BUSY, "%s", why) : OMNID_OK;
+    OMNID_TRY(mic_cards_find(&card, name, err));
+    return mic_cards_why(&card, why, sizeof why) ? omnid_fail(err, OMNID_BUSY, "%s", why) : OMNID_OK;
 }
 
 /* Waits a while for a card that was there before (*memory): the kernel's list costs nothing, while PortAudio asks every
