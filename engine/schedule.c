@@ -352,6 +352,23 @@ static void end_batch(omnid_engine *e, const omnid_error *failure)
     e->batch.n = 0;
 }
 
+/* A step could not be made. Where memory is short the answer asked last ends, and the others begin the step anew. */
+static void fail_step(omnid_engine *e, const omnid_error *failure)
+{
+    answer *newest = NULL;
+    for (answer *a = e->answers; a; a = a->next)
+        if (a->stage == ANSWER_DECODE && a->end.status == OMNID_OK) {
+            newest = a;
+            if (failure->status != OMNID_NOMEM && e->batch.n == 0)
+                a->end = *failure;
+        }
+    if (failure->status != OMNID_NOMEM)
+        end_batch(e, failure);
+    else if (newest)
+        newest->end = *failure;
+    e->batch.n = 0;
+}
+
 static omnid_status decode_slice(omnid_engine *e)
 {
     omnid_slice slice = {0};
@@ -361,12 +378,8 @@ static omnid_status decode_slice(omnid_engine *e)
         status = decode_begin(e, &e->batch, &failure);
     if (status == OMNID_OK && e->batch.n > 0)
         status = decode_step(e, &e->batch, &slice, &failure);
-    if (status != OMNID_OK) {
-        for (answer *a = e->answers; e->batch.n == 0 && a; a = a->next)
-            if (a->stage == ANSWER_DECODE)
-                a->end = failure;
-        end_batch(e, &failure);
-    }
+    if (status != OMNID_OK)
+        fail_step(e, &failure);
     e->decode_us += slice.end_us - slice.start_us;
     engine_tell_slice(e, &slice);
     expire(e);

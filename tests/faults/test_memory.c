@@ -414,6 +414,50 @@ static void forgetting_and_cancelling(void **state)
     omnid_model_destroy(&s.model);
 }
 
+/* Two answers decode as one batch: whatever fails, one of them ends at most, and the other is what it is alone. */
+static void one_of_two_answers(void **state)
+{
+    site s = {.modes = OMNID_MODE_EAGER};
+    omnid_error err = {0};
+    int *places, n_lost = 0;
+    uint64_t id;
+    (void)state;
+    world_ok(open_model(&s.model, &err), &err);
+    s.question = omnid_question_params_default();
+    s.question.question = "a?";
+    s.question.max_tokens = 3;
+    begin(&s, 1);
+    world_ok(ask(&s, &err), &err);
+    const told good = s.told;
+    for (int place = -1, n_places = 0, i = 0; i <= n_places; i += place < 0 ? 1 : 3) {
+        if (i > 0)
+            place = places[i - 1];
+        if (s.engine)
+            omnid_engine_destroy(&s.engine);
+        begin(&s, 1);
+        for (int n = 0; n < 2; n++)
+            world_ok(omnid_timeline_ask(s.timeline, &s.question, NULL, &id, &err), &err);
+        if (i == 0)
+            fault_record();
+        else
+            fault_arm(place);
+        world_ok(run(&s, &err), &err);
+        if (i == 0)
+            n_places = fault_recorded(&places);
+        else
+            assert_true(fault_disarm(NULL) || one_mode);
+        assert_int_equal(s.told.n_done + s.told.n_failed, 2);
+        assert_in_range(s.told.n_failed, i > 0 && !one_mode, i > 0);
+        for (int t = 0; s.told.n_done && t < good.n_tokens; t++)
+            assert_int_equal(s.told.tokens[t], good.tokens[t]);
+        n_lost += s.told.n_failed;
+    }
+    assert_true(n_lost > 10);
+    omnid_engine_destroy(&s.engine);
+    omnid_model_destroy(&s.model);
+    free(places);
+}
+
 /* The backend may be named. */
 int main(int argc, char **argv)
 {
@@ -423,7 +467,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opening_a_model),           cmocka_unit_test(creating_an_engine),
         cmocka_unit_test(taking_in_a_segment),       cmocka_unit_test(answering_a_question),
-        cmocka_unit_test(forgetting_and_cancelling),
+        cmocka_unit_test(forgetting_and_cancelling), cmocka_unit_test(one_of_two_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
