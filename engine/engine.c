@@ -145,7 +145,11 @@ omnid_status engine_copy_rows(omnid_engine *e, tensor *to, const tensor *from, o
 
 void engine_ask_memory(omnid_engine *e)
 {
+    const int64_t now = omnid_clock_us();
     kernels_memory device;
+    if (e->memory_asked_us && now - e->memory_asked_us < ENGINE_MEMORY_US)
+        return;
+    e->memory_asked_us = now;
     e->ops->memory(e->model->backend, &device);
     pthread_mutex_lock(&e->lock);
     e->free_bytes = device.free;

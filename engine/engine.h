@@ -5,7 +5,7 @@
 #include "engine/answer.h"
 #include "engine/ingest.h"
 
-enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4, ENGINE_SEGMENTS = 2 };
+enum { ENGINE_TTFT_SAMPLES = 256, ENGINE_SPARE_ANSWERS = 4, ENGINE_SEGMENTS = 2, ENGINE_MEMORY_US = 1000000 };
 
 /* An answer that has not been told yet, as other threads see it. */
 typedef struct {
@@ -30,7 +30,8 @@ struct omnid_engine {
     encoder_work encoder, later_encoder; /* asking's, encoding's */
     ingest background[ENGINE_SEGMENTS];  /* on their way: one, or where there are lanes a second behind the first */
     int64_t n_begun;
-    ingest open;       /* the open segment of the question being prefilled */
+    int64_t memory_asked_us; /* when the device was last asked for its free memory */
+    ingest open;             /* the open segment of the question being prefilled */
     row_set query;     /* rows of the question in its layers: one question at a time, the oldest that is not decoding */
     buffer logits;     /* F32 [vocabulary] of its first position */
     buffer last_row;   /* question_whole.c: the number of its last row, and 64 bytes on, what has become of it */
@@ -66,7 +67,8 @@ static inline bool engine_has_lanes(const omnid_engine *e)
     return e->fill != &e->asking;
 }
 
-/* How much of the device's memory is free; get_status tells. Asked by the engine's thread, because a device may be slow to say. */
+/* How much of the device's memory is free; get_status tells. Asked by the engine's thread, at most once a second, because a
+ * device may be slow to say. */
 void engine_ask_memory(omnid_engine *e);
 
 /* Tells on_slice. */

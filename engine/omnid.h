@@ -196,7 +196,7 @@ typedef struct {
     uint64_t memory_bytes; /* weights, KV, work space held now; of them: */
     uint64_t kv_bytes;     /* timelines' windows; plan.kv is planned for */
     uint64_t work_bytes;   /* all but these and the weights; what the backend's streams take is not in it */
-    uint64_t free_bytes;   /* of the device's memory when the last segment became visible, or at the start */
+    uint64_t free_bytes;   /* of the device's memory, about when the last segment became visible */
     int64_t
         oldest_work_us; /* how long the slice in hand has run, or a question waited unseen; 0 = neither (the watchdog's
                                question: it grows without end only where the engine hangs) */

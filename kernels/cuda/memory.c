@@ -170,5 +170,6 @@ omnid_status cuda_memory_reserve(kernels_backend *b, uint64_t size, omnid_error 
         return omnid_fail(err, OMNID_NOMEM, "cuda backend: %s has no %.2f GiB left to hold", b->name,
                           (double)size / (double)(1 << 30));
     cuda_free(b, data);
-    return OMNID_OK;
+    cudaError_t error = cudaStreamSynchronize(b->memory.taken_back); /* else the next to ask might get other memory */
+    return error == cudaSuccess ? OMNID_OK : cuda_failed(err, error, "holding memory");
 }
