@@ -288,6 +288,7 @@ case_first-run() {
 # ---- times
 
 case_sync() {
+    stamp_start /dev/video0
     "$build/vm-sync" v4l2:/dev/video0,size=320x180,fps=25 "$audio" /dev/video0 plughw:0,0 40 >"$out/sync.log" 2>"$out/sync.err"
     local status=$?
     figure=$(grep -m 1 '^in all' "$out/sync.log")

@@ -107,6 +107,12 @@ pattern() { # black white red green blue: the whole picture, no text in it
     v4l2-ctl -d "${2:-/dev/video0}" -c "osd_text_mode=2,brightness=128,test_pattern=$number"
 }
 
+# vivid stamps a picture with the end of its exposure, nine tenths of a frame ahead of when it gives it out; v4l2src takes such
+# a stamp for wrong and says "one frame ago" instead. So it is told to stamp the start, as USB cameras do. Before it streams.
+stamp_start() { # DEVICE
+    v4l2-ctl -d "$1" -c timestamp_source=1
+}
+
 card_plays() {
     grep -q RUNNING /proc/asound/Loopback/pcm0p/sub0/status
 }
