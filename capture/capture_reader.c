@@ -331,7 +331,7 @@ void *reader_run(void *arg)
 {
     reader *r = arg;
     pthread_setname_np(pthread_self(), r->video ? "capture-video" : "capture-audio");
-    setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE); /* of this thread */
+    setpriority(PRIO_PROCESS, (id_t)gettid(), READER_NICE); /* of this thread and of the helper that it may start */
     live(r);
     capture_release(r->c);
     return NULL;

@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 enum {
@@ -20,8 +19,7 @@ enum {
     SILENCE_US = 2200000, /* then none for so long means that it is gone: PortAudio 19.6 tells nothing and spins */
     DOUBT_US = 200000,    /* after so long, a look whether the kernel still has it */
     BEHIND_US = 1000000,  /* sound that waits for longer is left out: later, no segment would take it */
-    PIPE_BYTES = 16384,   /* more would be more waiting: 0.1 s at 44.1 kHz */
-    NICE = -10            /* where it is allowed: a card does not wait */
+    PIPE_BYTES = 16384    /* more would be more waiting: 0.1 s at 44.1 kHz */
 };
 
 static bool write_all(const void *data, size_t n)
@@ -171,7 +169,6 @@ int main(int argc, char **argv)
         return 64;
     }
     signal(SIGPIPE, SIG_IGN);
-    setpriority(PRIO_PROCESS, 0, NICE);
     fcntl(STDOUT_FILENO, F_SETPIPE_SZ, PIPE_BYTES);
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != atoi(argv[2])) /* it was gone before we asked */
