@@ -88,5 +88,8 @@ bool golden_wanted_unpruned(const json_t *answer);
 /* Feeds the case as a clip or stream and asks everything it asks; returns the number of answers checked and prints those
  * that do not agree; *n_bad of them. */
 int golden_run(const golden_case *c, const char *model, const golden_run_params *p, int *n_bad);
+/* The unpruned answers of a case, which there must be, each with a cosine of logits of at least `least`; asserts. */
+void golden_assert_cosine(const char *model, const char *name, const char *backend, omnid_precision precision,
+                          omnid_weights weights, double least);
 
 #endif

@@ -281,3 +281,21 @@ int golden_run(const golden_case *c, const char *model, const golden_run_params 
     *n_bad = f.n_bad;
     return f.n_checked;
 }
+
+void golden_assert_cosine(const char *model, const char *name, const char *backend, omnid_precision precision,
+                          omnid_weights weights, double least)
+{
+    int n_bad = 0;
+    golden_run_params p = {.backend = backend,
+                           .precision = precision,
+                           .weights = weights,
+                           .check = golden_check_cosine,
+                           .wanted = golden_wanted_unpruned,
+                           .user = &least};
+    golden_case c;
+    golden_case_open(&c, model, name);
+    int n = golden_run(&c, model, &p, &n_bad);
+    golden_case_close(&c);
+    assert_true(n >= 1);
+    assert_int_equal(n_bad, 0);
+}

@@ -6,19 +6,7 @@ static const char *backend = "auto";
 
 static void run(const char *model, const char *name)
 {
-    int n_bad = 0;
-    double least = 0.9995;
-    golden_run_params p = {.backend = backend,
-                           .precision = OMNID_PRECISION_BF16,
-                           .check = golden_check_cosine,
-                           .wanted = golden_wanted_unpruned,
-                           .user = &least};
-    golden_case c;
-    golden_case_open(&c, model, name);
-    int n = golden_run(&c, model, &p, &n_bad);
-    golden_case_close(&c);
-    assert_true(n >= 1);
-    assert_int_equal(n_bad, 0);
+    golden_assert_cosine(model, name, backend, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, 0.9995);
 }
 
 static void test_m1(void **state)

@@ -9,20 +9,7 @@ static int n_models = 3;
 
 static void run(const char *model, const char *name, omnid_precision precision)
 {
-    double least = LEAST;
-    int n_bad = 0;
-    golden_run_params p = {.backend = backend,
-                           .precision = precision,
-                           .weights = OMNID_WEIGHTS_INT8,
-                           .check = golden_check_cosine,
-                           .wanted = golden_wanted_unpruned,
-                           .user = &least};
-    golden_case c;
-    golden_case_open(&c, model, name);
-    int n = golden_run(&c, model, &p, &n_bad);
-    golden_case_close(&c);
-    assert_true(n >= 1);
-    assert_int_equal(n_bad, 0);
+    golden_assert_cosine(model, name, backend, precision, OMNID_WEIGHTS_INT8, LEAST);
 }
 
 static void test_f32(void **state)
