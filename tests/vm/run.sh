@@ -22,20 +22,26 @@ cut_sound() { # FROM LENGTH
     dd if="$out/clip.raw" bs=32 skip="$1" count="$2" status=none
 }
 
-# Clip 01: beeps until 1.9 s, the word "music" at 3.2 to 4.0 s, a high tone at 4.8 to 5.7 s, else a quiet noise.
+quiet() { # SECONDS
+    for ((i = 0; i < $1; i++)); do cut_sound 2000 1000; done
+}
+
+# Clip 01: beeps until 1.9 s, the word "music" at 3.2 to 4.0 s, a high tone at 4.8 to 5.7 s, else a quiet noise. Behind word and
+# tone two segments' worth of noise, so that the segment they are in is closed before the sound ends.
 make_sounds() {
     gst-launch-1.0 -q filesrc location=models/demo/clips/01.mkv ! matroskademux ! opusdec ! audioconvert ! audioresample ! \
         audio/x-raw,format=S16LE,rate=16000,channels=1 ! filesink location="$out/clip.raw" || return
     {
         cut_sound 2000 2500
-        cut_sound 2000 700
+        quiet 4
     } >"$out/word.raw"
     {
         cut_sound 2000 1000
         cut_sound 4700 1300
+        quiet 4
     } >"$out/tone.raw"
     for _ in {1..60}; do cut_sound 4900 750; done >"$out/loud.raw"
-    for _ in {1..60}; do cut_sound 2000 1000; done >"$out/silence.raw"
+    quiet 60 >"$out/silence.raw"
 }
 
 build='' names=()
