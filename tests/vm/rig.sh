@@ -8,7 +8,7 @@
 folder=/run/omnid-rig
 events=/tmp/events
 log=/tmp/omnid.log
-daemon='' listener='' player=''
+daemon='' listener='' player='' screen=''
 export OMNID_MIC_HELPER=$build/omnid-mic
 
 uptime_s() {
@@ -133,6 +133,36 @@ stop_playing() {
     kill "$player" 2>/dev/null || true
     wait "$player" 2>/dev/null || true
     player=''
+}
+
+# Instead of the webcam a camera that sees what `show` shows it: vivid's HDMI input, looped from its HDMI output. 640x480, 60/s,
+# scaled to what is asked of it without regard to form.
+swap_camera() {
+    modprobe -r vivid
+    modprobe vivid n_devs=1 node_types=0x101 num_inputs=1 input_types=3 num_outputs=1 output_types=1
+    v4l2-ctl -d /dev/video1 --set-dv-bt-timings index=0 --set-fmt-video-out width=640,height=480,pixelformat=NV12 >/dev/null
+    v4l2-ctl -d /dev/video0 --set-dv-bt-timings index=0 >/dev/null
+    v4l2-ctl -d /dev/video0 -c loop_video=1,osd_text_mode=2
+}
+
+# show FILE: an NV12 picture of 640x480, which stays.
+show() {
+    stop_showing
+    v4l2-ctl -d /dev/video1 --stream-out-mmap=4 --stream-from="$1" --stream-loop >/tmp/show.log 2>&1 &
+    screen=$!
+}
+
+stop_showing() {
+    [ -n "$screen" ] || return 0
+    kill "$screen" 2>/dev/null || true
+    wait "$screen" 2>/dev/null || true
+    screen=''
+}
+
+webcam_again() {
+    stop_showing
+    modprobe -r vivid
+    modprobe vivid
 }
 
 camera_out() {

@@ -5,7 +5,7 @@
 #   tests/vm/run.sh --all                    also the cases that are not steady under emulation
 #   tests/vm/run.sh --list | --list-all      the cases' names
 #
-# One boot, about three minutes on a quiet machine, then the last line "N passed, N failed, N skipped". Where no such machine
+# One boot, about seven minutes on a quiet machine, then the last line "N passed, N failed, N skipped". Where no such machine
 # can be made (no root, no apt, no network) every case is skipped, each by its name. Builds nothing. Logs and the frames that
 # omnid saw stay in DIR/vm. Exit status: 0 nothing failed, 1 something did, 2 usage, 3 no build.
 set -uo pipefail
@@ -44,6 +44,19 @@ make_sounds() {
     quiet 60 >"$out/silence.raw"
 }
 
+# A picture of a clip, from its first second, as NV12 of 640x480, which the camera makes square again: FILE of CLIP.
+cut_picture() { # CLIP FILE
+    gst-launch-1.0 -q filesrc location="models/demo/clips/$1.mkv" ! matroskademux ! decodebin ! videoconvert ! videoscale \
+        add-borders=false ! video/x-raw,format=NV12,width=640,height=480,pixel-aspect-ratio=1/1 ! \
+        multifilesink location="$out/picture%d" max-files=0 || return
+    mv "$out/picture6" "$2" && rm -f "$out"/picture*
+}
+
+# Clip 01 shows an orange cross and a 9 on white, clip 02 a blue triangle.
+make_pictures() {
+    cut_picture 01 "$out/cross.nv12" && cut_picture 02 "$out/triangle.nv12"
+}
+
 build='' names=()
 while [ $# -gt 0 ]; do
     case $1 in
@@ -73,7 +86,7 @@ build=$(realpath "$build")
 out=$build/vm
 rm -rf "$out"
 mkdir -p "$out"
-make_sounds || leave 1 "the demo's clip cannot be decoded: tools/deps.sh demo"
+{ make_sounds && make_pictures; } || leave 1 "the demo's clips cannot be decoded: tools/deps.sh demo"
 
 tests/vm/run-vm --timeout $limit_s --mem 1536 --share "$out" -- tests/vm/guest.sh "$build" "$out" "${names[*]}" >"$out/cases" 2>"$out/errors" &
 vm=$!
