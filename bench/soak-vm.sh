@@ -101,7 +101,7 @@ guest() {
     sync=$!
     echo "uptime_s,resident_kib,anonymous_kib,huge_kib" >"$out/soak-vm.csv"
     note_memory &
-    pause=$((minutes * 60 * 9 / 10 / (losses * ${#kinds[@]})))
+    pause=$((minutes * 60 / (losses * ${#kinds[@]}))) # to the end: memory's last quarter is to be as busy as its second
     for ((i = 0; i < losses; i++)); do
         for kind in "${kinds[@]}"; do
             next=$((SECONDS + pause))

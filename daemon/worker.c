@@ -149,6 +149,10 @@ static void step_until_stopped(worker *w)
         outbox_news news = {.kind = OUTBOX_HEALTH};
         snprintf(news.text, sizeof news.text, "%s", err.text);
         outbox_add_news(w->outbox, &news);
+        if (omnid_engine_get_status(w->engine).lost) {
+            fail(w, EXIT_ENGINE, &err);
+            return;
+        }
         if (status == OMNID_NOMEM) /* a segment is lost, the next one may find memory: no reason to start afresh */
             n_failures = 0;
         else if (++n_failures >= WORKER_MAX_FAILURES) {

@@ -156,6 +156,29 @@ void engine_ask_memory(omnid_engine *e)
     pthread_mutex_unlock(&e->lock);
 }
 
+/* Whether the device is lost, which is noted for good. */
+static bool find_loss(omnid_engine *e)
+{
+    kernels_memory device;
+    if (e->lost.status != OMNID_OK)
+        return true;
+    e->ops->memory(e->model->backend, &device);
+    if (!device.lost)
+        return false;
+    omnid_fail(&e->lost, OMNID_DEVICE, "backend %s: %s is lost (%s) until the program is started afresh", e->ops->name,
+               device.device, device.lost);
+    pthread_mutex_lock(&e->lock);
+    e->status.lost = true;
+    pthread_mutex_unlock(&e->lock);
+    return true;
+}
+
+void engine_look_for_loss(omnid_engine *e, omnid_error *failure)
+{
+    if ((failure->status == OMNID_DEVICE || failure->status == OMNID_NOMEM) && find_loss(e))
+        *failure = e->lost;
+}
+
 void engine_tell_slice(omnid_engine *e, const omnid_slice *slice)
 {
     if (e->callbacks.on_slice)
@@ -187,7 +210,13 @@ omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err
     e->slice_started_us = omnid_clock_us();
     pthread_mutex_unlock(&e->lock);
     schedule_take_new(e);
-    omnid_status status = schedule_run_slice(e, err);
+    omnid_status status = e->lost.status == OMNID_OK ? schedule_run_slice(e, err) : OMNID_DEVICE;
+    if (status != OMNID_OK && status != OMNID_AGAIN && err)
+        engine_look_for_loss(e, err);
+    if (e->lost.status != OMNID_OK) {
+        schedule_end_all(e, NULL, OMNID_DEVICE, e->lost.text);
+        status = omnid_fail(err, OMNID_DEVICE, "%s", e->lost.text);
+    }
     schedule_publish(e);
     return status;
 }

@@ -41,6 +41,7 @@ struct omnid_engine {
     int n_spare;
     decode_batch batch;
     int64_t ingest_us, decode_us; /* spent since both had work: shares */
+    omnid_error lost;             /* the device is lost: the sentence everything ends with from then on */
 
     /* under the lock */
     pthread_mutex_t lock;
@@ -70,6 +71,9 @@ static inline bool engine_has_lanes(const omnid_engine *e)
 /* How much of the device's memory is free; get_status tells. Asked by the engine's thread, at most once a second, because a
  * device may be slow to say. */
 void engine_ask_memory(omnid_engine *e);
+
+/* A failure that may have come of the loss of the device, and did, becomes that: a lost device has no memory, either. */
+void engine_look_for_loss(omnid_engine *e, omnid_error *failure);
 
 /* Tells on_slice. */
 void engine_tell_slice(omnid_engine *e, const omnid_slice *slice);

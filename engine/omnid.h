@@ -186,7 +186,8 @@ OMNID_API void omnid_engine_destroy(omnid_engine **e);
 /* Runs one slice, after waiting at most timeout_ms for work. OK: a slice ran, or answers have ended by on_error. AGAIN:
  * nothing to do. Other: a segment could not be taken in (out of memory or device; *err names it): it is lost, becomes a gap
  * when the next one is in, and the engine goes on when it is called again. A clip whose reference could not be taken stays
- * in its queue. Only one thread, always the same. */
+ * in its queue. Once the device is lost all answers end with DEVICE and every step returns it: status.lost. Only one thread,
+ * always the same. */
 OMNID_API omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err);
 /* Makes a waiting step return AGAIN. Any thread. */
 OMNID_API void omnid_engine_wake(omnid_engine *e);
@@ -202,6 +203,7 @@ typedef struct {
                                question: it grows without end only where the engine hangs) */
     double ttft_p50_ms, ttft_p95_ms; /* of the last 256 answers; 0 before the first */
     uint64_t n_answers;
+    bool lost; /* the device has gone, or has failed for good: only a new process may find it, or another backend */
 } omnid_engine_status;
 OMNID_API omnid_engine_status omnid_engine_get_status(omnid_engine *e); /* any thread */
 

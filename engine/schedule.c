@@ -64,6 +64,7 @@ static void end_answer(omnid_engine *e, answer *a)
     decode_batch_drop(&e->batch, a);
     if (a->stage == ANSWER_NOW)
         ingest_abandon(&e->open);
+    engine_look_for_loss(e, &a->end);
     answer_tell(e, a);
     pthread_mutex_lock(&e->lock);
     close_answer(e, a->id);

@@ -65,6 +65,7 @@ typedef struct {
     bool own;             /* a device's own; else the machine's, which files and all other processes share */
     uint64_t total, free; /* bytes. A machine's total: its control group's limit where that is less */
     uint64_t stream;      /* bytes that a stream takes by itself, scratch for its largest product not counted */
+    const char *lost;     /* why the device does nothing any more, in this process; NULL: it is there. Constant */
 } kernels_memory;
 
 /* Of two streams' work that could begin, a device begins the first's. */

@@ -1,6 +1,8 @@
 /* dnnl_glue.c: the one file that knows oneDNN, and the difference between the C APIs of its versions 2 and 3. */
 #include "kernels/cpu/dnnl_glue.h"
 
+#include "kernels/cpu/code_pages.h"
+
 #include <oneapi/dnnl/dnnl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,11 +11,11 @@
 #include <sys/auxv.h>
 #endif
 
-/* A product of one shape is code: 256 KiB of address space, of which 20 to 256 are resident (all of it where the kernel joins
- * neighbours into huge pages), and 1 to 2 ms to make. A camera needs some thirty; a question about the open segment brings
- * row counts that may never come again. */
+/* A product of one shape is code: 256 KiB of address space, of which some 20 are resident (code_pages.h), and 1 to 2 ms to
+ * make. A camera needs some thirty; a question about the open segment brings row counts that may never come again. */
 enum {
     GLUE_CACHE = 128, /* products kept */
+    GLUE_PAGES = 4,   /* products whose code may be in huge pages */
     GLUE_SHARED = 8,  /* kept by oneDNN itself, which would keep 1024: reorders while weights are packed */
     GLUE_TYPICAL_M = 256
 };
@@ -171,7 +173,7 @@ typedef struct {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_glue_matmul *products; /* lately used first */
-    int n_products;
+    int n_products, n_made;
 } glue;
 
 static omnid_status glue_fail(omnid_error *err, dnnl_status_t status, const char *what, int64_t n, int64_t k)
@@ -450,6 +452,8 @@ dnnl_glue_matmul *dnnl_glue_matmul_get(kernels_backend *b, const dnnl_glue_layou
         m = glue_matmul_make(g, layout, p, err);
         if (!m)
             return NULL;
+        if (++g->n_made % GLUE_PAGES == 0)
+            cpu_code_pages_keep_small();
         if (g->n_products == GLUE_CACHE) {
             glue_matmul_free(*last);
             *last = NULL;

@@ -146,7 +146,8 @@ void cuda_memory_tell(kernels_backend *b, kernels_memory *out)
 {
     size_t free_bytes = 0, total = 0;
     uint64_t reserved = 0, used = 0;
-    if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess)
+    cudaError_t error = cudaMemGetInfo(&free_bytes, &total);
+    if (error != cudaSuccess) /* not for want of memory: the process has lost the device */
         cudaGetLastError();
     if (b->memory.pool &&
         (cudaMemPoolGetAttribute(b->memory.pool, cudaMemPoolAttrReservedMemCurrent, &reserved) != cudaSuccess ||
@@ -158,7 +159,8 @@ void cuda_memory_tell(kernels_backend *b, kernels_memory *out)
                             .own = b->memory.own,
                             .total = total,
                             .free = free_bytes + (reserved > used ? reserved - used : 0),
-                            .stream = b->blas ? CUDA_BLAS_WORK : 0};
+                            .stream = b->blas ? CUDA_BLAS_WORK : 0,
+                            .lost = error == cudaSuccess ? NULL : cudaGetErrorString(error)};
 }
 
 omnid_status cuda_memory_reserve(kernels_backend *b, uint64_t size, omnid_error *err)

@@ -67,6 +67,7 @@ static struct {
     cudaError_t last;
     CUstream_st legacy; /* stream 0 */
     long n_allocations, n_waits, n_downloads;
+    bool lost; /* the device: what is asked of it fails, and does for ever */
 } machine;
 
 typedef std::lock_guard<std::recursive_mutex> locked;
@@ -101,6 +102,14 @@ void cuda_emulation_counts(long counts[3])
     counts[2] = machine.n_downloads;
 }
 
+/* The device falls off its bus. For tests, like the above. */
+extern "C" __attribute__((visibility("default"))) void cuda_emulation_lose();
+void cuda_emulation_lose()
+{
+    locked l(machine.lock);
+    machine.lost = true;
+}
+
 // ---- the device ----
 
 cudaError_t cudaGetDeviceCount(int *count)
@@ -108,7 +117,7 @@ cudaError_t cudaGetDeviceCount(int *count)
     *count = 0;
     if (emulates("no driver") || emulates("old driver"))
         return fail(cudaErrorInsufficientDriver);
-    if (emulates("no device"))
+    if (emulates("no device") || machine.lost)
         return fail(cudaErrorNoDevice);
     *count = 1;
     return cudaSuccess;
@@ -164,7 +173,7 @@ cudaError_t cudaRuntimeGetVersion(int *version)
 cudaError_t cudaGetLastError()
 {
     cudaError_t error = machine.last;
-    machine.last = cudaSuccess;
+    machine.last = machine.lost ? cudaErrorLaunchFailure : cudaSuccess;
     return error;
 }
 
@@ -188,6 +197,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "CUDA driver version is insufficient for CUDA runtime version";
     case cudaErrorNoDevice:
         return "no CUDA-capable device is detected";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
     case cudaErrorStreamCaptureInvalidated:
@@ -235,7 +246,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
     *total_bytes = device_total();
     *free_bytes = *total_bytes - device_used();
-    return cudaSuccess;
+    return machine.lost ? fail(cudaErrorLaunchFailure) : cudaSuccess;
 }
 
 cudaError_t cudaMalloc(void **out, size_t size)
@@ -243,6 +254,8 @@ cudaError_t cudaMalloc(void **out, size_t size)
     locked l(machine.lock);
     machine.n_allocations++;
     *out = nullptr;
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (capturing())
         return fail(cudaErrorStreamCaptureUnsupported);
     *out = device_take(size);
@@ -344,6 +357,8 @@ cudaError_t cudaMallocFromPoolAsync(void **out, size_t size, cudaMemPool_t pool,
     locked l(machine.lock);
     machine.n_allocations++;
     *out = nullptr;
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (pool->follows_events || pool->adds_dependencies || !pool->in_opportunity || pool->threshold != UINT64_MAX)
         die("a pool with other rules than those that kernels/cuda sets is not emulated");
     if (stream_of(stream)->captures || !stream_of(stream)->queue.empty())
@@ -360,6 +375,8 @@ cudaError_t cudaMallocFromPoolAsync(void **out, size_t size, cudaMemPool_t pool,
 cudaError_t cudaFreeAsync(void *data, cudaStream_t stream)
 {
     locked l(machine.lock);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     for (CUmemPoolHandle_st *pool : machine.pools) {
         auto block = pool->blocks.find(data);
         if (block == pool->blocks.end())
@@ -400,6 +417,8 @@ cudaError_t cudaFreeHost(void *data)
 static cudaError_t enqueue(cudaStream_t stream, work step)
 {
     CUstream_st *s = stream_of(stream);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (s->captures) {
         s->captures->steps.push_back(std::move(step));
         return cudaSuccess;
@@ -442,6 +461,8 @@ cudaError_t cudaDeviceSynchronize()
 {
     locked l(machine.lock);
     machine.n_waits++;
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (capturing())
         return fail(cudaErrorStreamCaptureUnsupported);
     drain_all();
@@ -482,6 +503,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 {
     locked l(machine.lock);
     machine.n_waits++;
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     CUstream_st *s = stream_of(stream);
     if (s->captures) {
         s->broken = true;
@@ -494,6 +517,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
 cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
     locked l(machine.lock);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     CUstream_st *s = stream_of(stream);
     if (s->captures)
         return fail(cudaErrorStreamCaptureUnsupported);
@@ -509,6 +534,8 @@ static void reach(cudaStream_t stream, long after)
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned)
 {
     locked l(machine.lock);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     CUstream_st *s = stream_of(stream);
     if (event->captured) { /* joins the capture the event was recorded in; steps keep the order they came in */
         s->captures = event->captured;
@@ -546,6 +573,8 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
     locked l(machine.lock);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     CUstream_st *s = stream_of(stream);
     event->captured = s->captures;
     event->stream = stream;
@@ -557,6 +586,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
     locked l(machine.lock);
     machine.n_waits++;
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (event->captured)
         return fail(cudaErrorStreamCaptureUnsupported);
     reach(event->stream, event->after);
@@ -566,6 +597,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event)
 cudaError_t cudaEventQuery(cudaEvent_t event)
 {
     locked l(machine.lock);
+    if (machine.lost)
+        return fail(cudaErrorLaunchFailure);
     if (event->captured)
         return fail(cudaErrorStreamCaptureUnsupported);
     bool there = !event->stream || machine.streams.count(event->stream);

@@ -8,7 +8,7 @@
  *   anything else                   is echoed word by word
  *
  * and in the name of the model's folder: "slow" takes 1.5 s to load, "broken" does not load, "failing" steps never work,
- * "behind" takes 100 ms a segment. */
+ * "lost" has no device from the first step on and ends the process at the second, "behind" takes 100 ms a segment. */
 #include "engine/omnid.h"
 
 #include <pthread.h>
@@ -20,7 +20,7 @@
 enum { FAKE_WINDOW = 32, FAKE_LAYERS = 4, FAKE_TIMELINES = 8, FAKE_ANSWERS = 1024 };
 
 struct omnid_model {
-    bool failing, behind;
+    bool failing, lost, behind;
 };
 
 struct omnid_segment {
@@ -54,7 +54,7 @@ struct omnid_engine {
     omnid_callbacks callbacks;
     pthread_mutex_t lock;
     pthread_cond_t work;
-    bool woken;
+    bool woken, told_lost;
     omnid_timeline *timelines[FAKE_TIMELINES];
     int n_timelines;
     fake_answer *answers[FAKE_ANSWERS];
@@ -85,6 +85,7 @@ omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid
     }
     *out = calloc(1, sizeof **out);
     (*out)->failing = strstr(folder, "failing") != NULL;
+    (*out)->lost = strstr(folder, "lost") != NULL;
     (*out)->behind = strstr(folder, "behind") != NULL;
     return OMNID_OK;
 }
@@ -314,6 +315,12 @@ omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err
 {
     if (e->model->failing)
         return omnid_fail(err, OMNID_DEVICE, "the fake device does not answer");
+    if (e->model->lost) {
+        if (e->told_lost)
+            abort();
+        e->told_lost = true;
+        return omnid_fail(err, OMNID_DEVICE, "the fake device is lost");
+    }
     (void)timeout_ms;
     struct timespec until;
     pthread_mutex_lock(&e->lock);
@@ -342,8 +349,11 @@ void omnid_engine_wake(omnid_engine *e)
 omnid_engine_status omnid_engine_get_status(omnid_engine *e)
 {
     pthread_mutex_lock(&e->lock);
-    omnid_engine_status s = {
-        .n_timelines = e->n_timelines, .n_open_answers = e->n_answers, .memory_bytes = 4096, .n_answers = e->n_done};
+    omnid_engine_status s = {.n_timelines = e->n_timelines,
+                             .n_open_answers = e->n_answers,
+                             .memory_bytes = 4096,
+                             .n_answers = e->n_done,
+                             .lost = e->told_lost};
     for (int i = 0; i < e->n_answers; i++)
         if (e->answers[i]->wedge)
             s.oldest_work_us = 31000000;

@@ -9,7 +9,7 @@
 #include <unistd.h>
 #include <zmq.h>
 
-static char quick[128], slow[128], broken[128], failing[128];
+static char quick[128], slow[128], broken[128], failing[128], lost[128];
 
 static int make_models(void **state)
 {
@@ -18,6 +18,7 @@ static int make_models(void **state)
     make_fake_model(slow, sizeof slow, "slow");
     make_fake_model(broken, sizeof broken, "broken");
     make_fake_model(failing, sizeof failing, "failing");
+    make_fake_model(lost, sizeof lost, "lost");
     return 0;
 }
 
@@ -28,6 +29,7 @@ static int remove_models(void **state)
     remove_folder(slow);
     remove_folder(broken);
     remove_folder(failing);
+    remove_folder(lost);
     return 0;
 }
 
@@ -181,13 +183,15 @@ static void expect_exit(const char *const *args, int code, const char *words)
 static void exit_codes_and_sentences(void **state)
 {
     (void)state;
-    char m[160], b[160], f[160];
+    char m[160], b[160], f[160], l[160];
     snprintf(m, sizeof m, "--model=%s", quick);
     snprintf(b, sizeof b, "--model=%s", broken);
     snprintf(f, sizeof f, "--model=%s", failing);
+    snprintf(l, sizeof l, "--model=%s", lost);
     expect_exit((const char *[]){"--model=/nowhere", NULL}, 66, "/nowhere: no such folder");
     expect_exit((const char *[]){b, NULL}, 66, "header is torn");
     expect_exit((const char *[]){f, NULL}, 70, "does not answer");
+    expect_exit((const char *[]){l, NULL}, 70, "the fake device is lost");
     expect_exit((const char *[]){m, "--camera.a.video=tset:", NULL}, 3, "[camera a]: video: 'tset:'");
     expect_exit((const char *[]){m, "--camera.a.video=fails:", NULL}, 3, "neither picture nor sound");
     expect_exit((const char *[]){m, "--timeline.window=9", NULL}, 3, "nearest is window_s");

@@ -84,15 +84,9 @@ static void recordings_are_what_the_reference_says(void **state)
 /* What the emulated device was asked for so far: allocations, waits, copies to the host. */
 static void count(long counts[3])
 {
-    char path[1024];
-    snprintf(path, sizeof path, "%s/libomnid-cuda.so", getenv("OMNID_PLUGINS"));
-    void *plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
-    assert_non_null(plugin);
     void (*counts_of)(long *) = NULL;
-    *(void **)&counts_of = dlsym(plugin, "cuda_emulation_counts");
-    assert_non_null(counts_of);
+    *(void **)&counts_of = world_emulation("cuda_emulation_counts");
     counts_of(counts);
-    dlclose(plugin);
 }
 
 static void a_question_waits_once(void **state)

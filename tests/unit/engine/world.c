@@ -1,6 +1,7 @@
 /* world.c: a tiny model, an engine, and made-up picture and sound. */
 #include "world.h"
 
+#include <dlfcn.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -241,4 +242,16 @@ void world_same_survivors(const world_answer *a, const world_answer *b)
                 fail_msg("layer %d: survivor %d is token %d in one, %d in the other", l, i, a->survivors[l][i],
                          b->survivors[l][i]);
     }
+}
+
+void *world_emulation(const char *function)
+{
+    char path[1024];
+    snprintf(path, sizeof path, "%s/libomnid-cuda.so", getenv("OMNID_PLUGINS"));
+    void *plugin = dlopen(path, RTLD_NOW | RTLD_NOLOAD);
+    assert_non_null(plugin);
+    void *found = dlsym(plugin, function);
+    assert_non_null(found);
+    dlclose(plugin); /* the engine has it open */
+    return found;
 }

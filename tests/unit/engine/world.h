@@ -76,6 +76,9 @@ const world_answer *world_ask(world *w, omnid_timeline *tl, const omnid_question
 /* Asks without running: its place in answers. */
 int world_post(world *w, omnid_timeline *tl, const omnid_question_params *p, omnid_segment **now);
 
+/* A function of the emulated device (tests/cuda_on_cpu), by its name. A world has been opened on it. */
+void *world_emulation(const char *function);
+
 /* Largest |difference| of two answers' logits. */
 double world_distance(const world *w, const world_answer *a, const world_answer *b);
 /* Fails unless all layers have the same survivors. */
