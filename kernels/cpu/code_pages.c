@@ -21,7 +21,5 @@ void cpu_code_pages_keep_small(void)
     fclose(maps);
 }
 #else
-void cpu_code_pages_keep_small(void)
-{
-}
+void cpu_code_pages_keep_small(void) {}
 #endif

@@ -27,8 +27,9 @@ static void expect_lost(world *w)
 {
     omnid_error err = {0};
     assert_int_equal(omnid_engine_step(w->engine, 0, &err), OMNID_DEVICE);
-    assert_string_equal(err.text, "backend cuda: emulated device is lost (unspecified launch failure) until the program is "
-                                  "started afresh");
+    assert_string_equal(err.text,
+                        "backend cuda: emulated device is lost (unspecified launch failure) until the program is "
+                        "started afresh");
     assert_true(omnid_engine_get_status(w->engine).lost);
     assert_int_equal(omnid_engine_get_status(w->engine).n_open_answers, 0);
 }
