@@ -51,26 +51,12 @@ void capture_release(omnid_capture *c)
 
 /* ---- start and stop ---- */
 
-/* A copy of a URI as it may be told; NULL: out of memory. */
-static char *show(const char *uri)
-{
-    size_t size = strlen(uri) + 64; /* stars may be longer than what they hide */
-    char *shown = malloc(size);
-    if (!shown)
-        return NULL;
-    strcpy(shown, uri);
-    omnid_capture_hide_password(shown, size);
-    return shown;
-}
-
 static omnid_status add_reader(omnid_capture *c, const char *uri, bool video, bool audio, omnid_error *err)
 {
     reader *r = &c->readers[c->n_readers];
     OMNID_TRY(check_source(&r->ops, uri, err));
-    if (c->p.fast && !r->ops->local)
-        return omnid_fail(err, OMNID_UNSUPPORTED, "%s: a live source cannot be read faster than real time", uri);
     r->uri = strdup(uri);
-    r->shown = r->uri ? show(uri) : NULL;
+    r->shown = r->uri ? source_show(uri) : NULL;
     r->c = c;
     r->video = video;
     r->audio = audio;
@@ -80,6 +66,9 @@ static omnid_status add_reader(omnid_capture *c, const char *uri, bool video, bo
     c->n_readers++;
     if (!r->shown)
         return omnid_fail(err, OMNID_NOMEM, "out of memory for a source");
+    if (c->p.fast && !r->ops->local)
+        return omnid_fail(err, OMNID_UNSUPPORTED, "%.300s: a live source cannot be read faster than real time",
+                          r->shown);
     return OMNID_OK;
 }
 
@@ -291,7 +280,7 @@ capture_status omnid_capture_get_status(omnid_capture *c)
     out.video.fps = meter_rate(&c->streams[VIDEO].meter, now_us);
     out.video.level_dbfs = METER_SILENCE_DBFS;
     out.video.n_dropped = stats.n_dropped_frames;
-    if (*segmenter_warning(c->seg))
+    if (out.video.state == CAPTURE_RUNNING && *segmenter_warning(c->seg))
         snprintf(out.video.message, sizeof out.video.message, "%s", segmenter_warning(c->seg));
     out.audio = c->streams[AUDIO].status;
     out.audio.level_dbfs = meter_dbfs(&c->streams[AUDIO].meter, now_us);

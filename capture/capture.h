@@ -68,7 +68,7 @@ typedef struct {
 } capture_status;
 
 typedef struct {
-    const char *video; /* URI or NULL: "test:[pattern]", "file:PATH" */
+    const char *video; /* URI or NULL: of a kind that omnid_capture_schemes lists */
     const char *audio; /* URI, NULL = none, "same" = the picture source's own sound */
     bool loop;         /* file: starts again at its end, time goes on */
     bool fast;         /* file: not paced in real time; the callback paces by blocking */

@@ -44,6 +44,7 @@ typedef struct {
     atomic_int n_left_behind;
     char memory[SOURCE_MEMORY]; /* the source's, from one open to the next */
     unsigned seed;
+    char told[sizeof((omnid_error *)0)->text]; /* the warning of the last attempt; "": it was running since */
 } reader;
 
 typedef struct {

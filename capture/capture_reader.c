@@ -268,7 +268,9 @@ static void back_off(reader *r, int64_t *wait_us, omnid_status status, const omn
     bool slow = status == OMNID_ARGUMENT || status == OMNID_UNSUPPORTED;
     int64_t base_us = slow ? SLOW_US : *wait_us;
     int64_t until_us = omnid_clock_us() + base_us + rand_r(&r->seed) % (base_us / 2) - base_us / 4;
-    omnid_log(OMNID_LOG_WARNING, "%s; trying again%s", err->text, slow ? " every 30 s" : "");
+    bool again = strcmp(r->told, err->text) == 0; /* away for a night: one line, not ten thousand */
+    omnid_log(again ? OMNID_LOG_DEBUG : OMNID_LOG_WARNING, "%s; trying again%s", err->text, slow ? " every 30 s" : "");
+    snprintf(r->told, sizeof r->told, "%s", err->text);
     pthread_mutex_lock(&c->lock);
     for (int i = 0; i < N_STREAMS; i++)
         c->streams[i].status.n_restarts += reader_carries(r, i);
@@ -310,8 +312,10 @@ static void live(reader *r)
         int64_t opened_us = omnid_clock_us();
         omnid_status status = open_source(r, &err);
         bool clip = r->info.clip;
-        if (status == OMNID_OK)
+        if (status == OMNID_OK) {
+            *r->told = '\0';
             status = read_source(r, &err);
+        }
         r->ops->close(&r->source);
         let_pictures_go(r);
         omnid_capture_hide_password(err.text, sizeof err.text);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -12,7 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { N_ARGUMENTS = 8, LEAVE_MS = 1000, KILL_MS = 500, REAP_MS = 500, CHATTER = 512 };
+enum { N_ARGUMENTS = 8, LEAVE_MS = 1000, KILL_MS = 500, REAP_MS = 500, CHATTER = 512, MOST_STUCK = 4 };
+
+/* Helpers that hang in the kernel, where no signal reaches them. Each attempt at the same card may add one: not for ever. */
+static struct {
+    pthread_mutex_t lock;
+    pid_t pids[MOST_STUCK];
+    int n;
+} stuck = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 struct mic_process {
     pid_t pid;
@@ -94,10 +102,39 @@ static int start(mic_process *p, const char *path, const char *const *arguments)
     return error;
 }
 
+/* Those that have ended meanwhile are reaped. Returns how many are left. */
+static int count_stuck(void)
+{
+    pthread_mutex_lock(&stuck.lock);
+    for (int i = 0; i < stuck.n;)
+        if (waitpid(stuck.pids[i], NULL, WNOHANG) != 0)
+            stuck.pids[i] = stuck.pids[--stuck.n];
+        else
+            i++;
+    int n = stuck.n;
+    pthread_mutex_unlock(&stuck.lock);
+    return n;
+}
+
+static void add_stuck(pid_t pid)
+{
+    pthread_mutex_lock(&stuck.lock);
+    if (stuck.n < MOST_STUCK)
+        stuck.pids[stuck.n++] = pid;
+    pthread_mutex_unlock(&stuck.lock);
+}
+
 omnid_status mic_process_start(mic_process **out, const char *const *arguments, omnid_error *err)
 {
     char path[4096];
     *out = NULL;
+    int n_stuck = count_stuck();
+    if (n_stuck == MOST_STUCK)
+        return omnid_fail(
+            err, OMNID_DEVICE,
+            "%d of the microphones' helper programs hang in the kernel: no other is started until one ends; "
+            "unplug the card, or restart the machine",
+            n_stuck);
     mic_process *p = calloc(1, sizeof *p);
     if (!p)
         return omnid_fail(err, OMNID_NOMEM, "out of memory for a microphone");
@@ -286,11 +323,13 @@ void mic_process_stop(mic_process **out)
     if (p->pid > 0 && !reap(p, LEAVE_MS, &how)) {
         omnid_log(OMNID_LOG_WARNING, "the microphones' helper program does not leave; killed");
         kill(p->pid, SIGKILL);
-        if (!reap(p, KILL_MS, &how))
+        if (!reap(p, KILL_MS, &how)) {
             omnid_log(OMNID_LOG_ERROR,
                       "the microphones' helper program, pid %d, cannot be killed: its card hangs in "
                       "the kernel",
                       (int)p->pid);
+            add_stuck(p->pid);
+        }
     }
     free(p);
 }

@@ -38,11 +38,13 @@ static bool is_placeholder(const char *user, size_t n)
     return false;
 }
 
+static const char spaces[] = " \t\r\n";
+
 /* Length of what stands before the last '@' of an authority, "user:password"; 0 = none. A password with a '/' in it that
- * nobody encoded is found by its ':', behind which no port stands. */
+ * nobody encoded is found by its ':', behind which no port stands. Quotes may be of the password. */
 static size_t user_length(const char *authority)
 {
-    size_t n_word = strcspn(authority, " \t\r\n\"'<>");
+    size_t n_word = strcspn(authority, spaces);
     size_t n = strcspn(authority, "/");
     n = n < n_word ? n : n_word;
     const char *colon = memchr(authority, ':', n);
@@ -74,13 +76,20 @@ static bool find_value(const char *text, size_t at, size_t *value)
     return false;
 }
 
-/* Where a value ends: at its closing quote, or where a word ends. */
-static size_t value_end(const char *text, size_t value)
+/* Where a value ends: at its closing quote; in a path ("?user=a&…") at the next key; else, as in a launch string, at the
+ * first space that no '\\' stands before. Rather too much is hidden than too little. */
+static size_t value_end(const char *text, size_t key, size_t value)
 {
     char quote = text[value];
-    if (quote != '"' && quote != '\'')
-        return value + strcspn(text + value, " \t\r\n&,;!)\"'");
-    size_t end = value + 1;
+    size_t end = value;
+    if (key > 0 && strchr("/?&;", text[key - 1]))
+        return value + strcspn(text + value, " \t\r\n&;");
+    if (quote != '"' && quote != '\'') {
+        while (text[end] && !strchr(spaces, text[end]))
+            end += text[end] == '\\' && text[end + 1] ? 2 : 1;
+        return end;
+    }
+    end++;
     while (text[end] && text[end] != quote)
         end += text[end] == '\\' && text[end + 1] ? 2 : 1;
     return text[end] ? end + 1 : end;
@@ -93,7 +102,7 @@ void omnid_capture_hide_password(char *text, size_t size)
         if (!strncmp(text + i, "://", 3) && (n_user = user_length(text + i + 3)) > 0)
             i = put_stars(text, size, i + 3, i + 3 + n_user);
         else if (find_value(text, i, &value))
-            i = put_stars(text, size, value, value_end(text, value));
+            i = put_stars(text, size, value, value_end(text, i, value));
         else
             i++;
     }

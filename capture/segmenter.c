@@ -39,6 +39,7 @@ struct segmenter {
     int64_t excused_until[2]; /* no gap is counted up to this segment's end */
     segmenter_stats stats;
     char warning[256];
+    int64_t warned_us;       /* time of the picture it is about */
     uint8_t present[N_RING]; /* position i at i % N_RING; both zero wherever nothing was written */
     float samples[N_RING];
 };
@@ -101,7 +102,7 @@ segmenter_stats segmenter_get_stats(const segmenter *s)
 
 const char *segmenter_warning(const segmenter *s)
 {
-    return s->warning;
+    return s->newest_us - s->warned_us < SEGMENTER_WARNING_US ? s->warning : "";
 }
 
 static int64_t segment_end_us(const segmenter *s)
@@ -177,6 +178,7 @@ static picture *stands_for(segmenter *s, picture *p, int64_t p_us, int64_t t_us)
     if (picture_convert(p, &err) != OMNID_OK) {
         s->stats.n_dropped_frames++;
         memcpy(s->warning, err.text, sizeof s->warning - 1);
+        s->warned_us = p_us;
         return NULL;
     }
     s->stats.n_converted++;

@@ -13,6 +13,7 @@ enum {
     SEGMENTER_SEGMENT_US = 2000000,
     SEGMENTER_INSTANT_US = 500000,   /* one frame every half second */
     SEGMENTER_FRAME_AGE_US = 500000, /* an older frame does not stand for an instant */
+    SEGMENTER_WARNING_US = 60000000, /* for so long a picture that could not be converted is spoken of */
     SEGMENTER_SLACK = 800,           /* samples (50 ms): smaller errors of a block's time are absorbed */
     SEGMENTER_HELD = 6,              /* segments that may be held, the open one included */
     SEGMENTER_AHEAD_US = 8000000,    /* not clocked: one stream may be this far ahead before the other is given up */

@@ -63,6 +63,9 @@ extern const source_ops source_rtsp, source_rtspt, source_rtsps, source_pipeline
 omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *err);
 /* What stands behind "scheme:". */
 const char *source_rest(const char *uri);
+/* A copy of it as it may be told, to be freed; NULL: out of memory. Shorten it afterwards only: half a password is nobody's to
+ * recognize. */
+char *source_show(const char *uri);
 /* Adds a row (tests' fake sources). Before any capture starts. LIMIT past 8 added rows. */
 omnid_status sources_add(const source_ops *ops);
 

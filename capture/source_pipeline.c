@@ -2,6 +2,7 @@
 #include "capture/source_pipeline.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Which Debian package an element is in, by how its name begins; the first that fits. */
@@ -182,7 +183,10 @@ omnid_status pipeline_open(void **self, const source_params *p, const char *laun
 
 static omnid_status check_uri(const char *uri, omnid_error *err)
 {
-    return pipeline_check(source_rest(uri), uri, err);
+    char *shown = source_show(uri);
+    omnid_status status = pipeline_check(source_rest(uri), shown ? shown : "pipeline", err);
+    free(shown);
+    return status;
 }
 
 static omnid_status open_uri(void **self, const source_params *p, source_info *info, omnid_error *err)

@@ -41,14 +41,14 @@ static void free_address(gpointer data)
 
 static omnid_status refuse(const char *uri, const char *why, omnid_error *err)
 {
-    char shown[1024];
-    snprintf(shown, sizeof shown, "%s", uri);
-    omnid_capture_hide_password(shown, sizeof shown);
-    return omnid_fail(
+    char *shown = source_show(uri);
+    omnid_status status = omnid_fail(
         err, OMNID_ARGUMENT,
         "%.200s: %s; want rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH, with %%40, %%3A and %%2F for an @, : and / in "
         "user or password",
-        shown, why);
+        shown ? shown : "rtsp", why);
+    free(shown);
+    return status;
 }
 
 /* Takes the URI apart; *out is to be freed with free_address. ARGUMENT. */

@@ -46,17 +46,19 @@ static omnid_status find_again(v4l2_camera *out, const v4l2_identity *was, const
     char end[PATH_MAX];
     const char *named = strchr(device, '/') && realpath(device, end) ? end : NULL;
     int i, n = 1;
-    omnid_status at_path = v4l2_list_node(out, was->path, err);
+    omnid_error there = {0};
+    omnid_status at_path = v4l2_list_node(out, was->path, &there);
     if (at_path == OMNID_OK && v4l2_match_again(&i, out, 1, was, NULL, NULL) == OMNID_OK)
         return OMNID_OK;
-    if (at_path == OMNID_IO || at_path == OMNID_BUSY)
-        return at_path;
     v4l2_camera *all;
     OMNID_TRY(v4l2_list_nodes(&all, &n, err));
     omnid_status status = v4l2_match_again(&i, all, n, was, named, err);
     if (status == OMNID_OK)
         *out = all[i];
     v4l2_list_free(&all, n);
+    /* A node that cannot be looked at may be another camera's by now, or this one's: the last to be believed. */
+    if (status != OMNID_OK && (at_path == OMNID_IO || at_path == OMNID_BUSY))
+        status = omnid_fail(err, at_path, "%s", there.text);
     return status;
 }
 
@@ -85,18 +87,11 @@ static omnid_status find(v4l2_camera *out, const v4l2_uri *u, const v4l2_identit
 
 /* ---- one mode ---- */
 
-/* What was decoded goes to the sink. On a thread of GStreamer's. */
-static void on_pad(GstElement *decoder, GstPad *pad, gpointer user)
-{
-    (void)decoder;
-    source_gst_add_sink(user, true, pad);
-}
-
 static omnid_status link_decoder(source_gst *s, GstElement *filter, const char *uri, omnid_error *err)
 {
     GstElement *decoder;
     OMNID_TRY(source_gst_make(s, &decoder, "decodebin", err));
-    g_signal_connect(decoder, "pad-added", G_CALLBACK(on_pad), s);
+    source_gst_watch(s, decoder);
     return gst_element_link(filter, decoder) ? OMNID_OK : omnid_fail(err, OMNID_DEVICE, "%s: cannot be decoded", uri);
 }
 

@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* clang-format off */
@@ -39,6 +40,17 @@ const char *source_rest(const char *uri)
     return uri + scheme_length(uri) + 1;
 }
 
+char *source_show(const char *uri)
+{
+    size_t size = strlen(uri) + 64; /* stars may be longer than what they hide */
+    char *shown = malloc(size);
+    if (!shown)
+        return NULL;
+    strcpy(shown, uri);
+    omnid_capture_hide_password(shown, size);
+    return shown;
+}
+
 omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *err)
 {
     size_t n = scheme_length(uri);
@@ -52,10 +64,11 @@ omnid_status sources_find(const source_ops **out, const char *uri, omnid_error *
         size_t used = strlen(known);
         snprintf(known + used, sizeof known - used, "%s%s:", i ? ", " : "", row(i)->scheme);
     }
-    char shown[1024]; /* the reader of a sentence must not see half a password that nobody recognizes any more */
-    snprintf(shown, sizeof shown, "%s", uri);
-    omnid_capture_hide_password(shown, sizeof shown);
-    return omnid_fail(err, OMNID_UNSUPPORTED, "source '%.200s': no such kind of source; known are %s", shown, known);
+    char *shown = source_show(uri);
+    omnid_status status = omnid_fail(err, OMNID_UNSUPPORTED, "source '%.200s': no such kind of source; known are %s",
+                                     shown ? shown : "", known);
+    free(shown);
+    return status;
 }
 
 omnid_status sources_add(const source_ops *ops)

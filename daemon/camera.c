@@ -21,6 +21,7 @@ struct camera {
     omnid_timeline *timeline;
     GQueue waiting; /* waiting_segment *, oldest first */
     int64_t n_skipped;
+    unsigned n_forgotten; /* how often */
     bool stopping;
 };
 
@@ -105,13 +106,19 @@ static guint room(const camera *c)
     return n > 1 ? (guint)n : 1;
 }
 
-/* Queues w behind the others. A live source drops the oldest when there is no room, a file read fast waits. */
-static void enqueue(camera *c, waiting_segment *w)
+/* Queues w behind the others. A live source drops the oldest when there is no room, a file read fast waits. What was forgotten
+ * since it came (n_forgotten) is not to come back. */
+static void enqueue(camera *c, waiting_segment *w, unsigned n_forgotten)
 {
     pthread_mutex_lock(&c->lock);
     submit_waiting(c);
     while (c->settings->fast && c->waiting.length >= room(c) && !c->stopping)
         pthread_cond_wait(&c->changed, &c->lock);
+    if (n_forgotten != c->n_forgotten) {
+        pthread_mutex_unlock(&c->lock);
+        waiting_free(w);
+        return;
+    }
     if (c->waiting.length >= room(c)) {
         waiting_segment *oldest = g_queue_pop_head(&c->waiting);
         skip(c, oldest->index, "the engine is behind");
@@ -152,6 +159,7 @@ static void on_segment(void *user, const capture_segment *segment)
     while (!c->timeline && !c->stopping)
         pthread_cond_wait(&c->changed, &c->lock);
     omnid_timeline *timeline = c->stopping ? NULL : c->timeline;
+    unsigned n_forgotten = c->n_forgotten;
     pthread_mutex_unlock(&c->lock);
     if (!timeline)
         return;
@@ -160,7 +168,7 @@ static void on_segment(void *user, const capture_segment *segment)
     waiting_segment *w = g_new0(waiting_segment, 1);
     w->index = segment->index;
     if (convert(c, timeline, segment, &w->segment, &err) == OMNID_OK) {
-        enqueue(c, w);
+        enqueue(c, w, n_forgotten);
         return;
     }
     pthread_mutex_lock(&c->lock);
@@ -285,6 +293,7 @@ void camera_forget(camera *c)
     if (c->timeline)
         omnid_timeline_forget(c->timeline);
     frames_clear(c->frames);
+    c->n_forgotten++;
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
 }

@@ -247,7 +247,7 @@ json_t *protocol_segment(const omnid_segment_report *r)
 
 json_t *protocol_source(const capture_source_status *s, int64_t now_us, int64_t wall_us)
 {
-    if (s->state == CAPTURE_OFF)
+    if (s->state == CAPTURE_OFF && !s->message[0])
         return json_null();
     json_t *out = json_object();
     json_object_set_new(out, "uri", json_text(s->uri ? s->uri : ""));

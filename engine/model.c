@@ -37,6 +37,30 @@ static int all_threads(void)
     return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
+bool model_may_fall_back(const omnid_model *m, const omnid_model_params *p)
+{
+    return (!p || !p->backend || strcmp(p->backend, "auto") == 0) && strcmp(m->ops->name, kernels_names()[0]) != 0;
+}
+
+/* The fastest that is linked in, because the one that `auto` found cannot be used: why. */
+static omnid_status take_linked(omnid_model *m, int n_threads, const omnid_error *why, omnid_error *err)
+{
+    omnid_log(OMNID_LOG_WARNING, "backend auto: %s is used: %s", kernels_names()[0], why->text);
+    if (m->backend)
+        m->ops->close(&m->backend);
+    OMNID_TRY(kernels_find(&m->ops, kernels_names()[0], err));
+    return m->ops->open(&m->backend, n_threads, err);
+}
+
+static void choose_precision(omnid_model *m, const omnid_model_params *p)
+{
+    m->precision = p->precision == OMNID_PRECISION_F32    ? KERNELS_PLAIN_F32
+                   : p->precision == OMNID_PRECISION_BF16 ? KERNELS_PLAIN_BF16
+                                                          : m->ops->native_precision(m->backend);
+    m->activation = m->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
+    m->weights = p->weights == OMNID_WEIGHTS_INT8 ? KERNELS_INT8 : m->precision;
+}
+
 static omnid_status open_backend(omnid_model *m, const omnid_model_params *p, omnid_error *err)
 {
     if (p->n_threads < 0 || p->n_threads > 4096)
@@ -46,13 +70,14 @@ static omnid_status open_backend(omnid_model *m, const omnid_model_params *p, om
     if ((unsigned)p->weights > OMNID_WEIGHTS_INT8)
         return omnid_fail(err, OMNID_ARGUMENT, "weights: want auto or int8, found %d", (int)p->weights);
     OMNID_TRY(kernels_find(&m->ops, p->backend ? p->backend : "auto", err));
-    OMNID_TRY(m->ops->open(&m->backend, p->n_threads, err));
+    omnid_error why = {0};
+    omnid_status status = m->ops->open(&m->backend, p->n_threads, &why);
+    if (status != OMNID_OK && !model_may_fall_back(m, p))
+        return omnid_fail(err, status, "%s", why.text);
+    if (status != OMNID_OK)
+        OMNID_TRY(take_linked(m, p->n_threads, &why, err));
     m->n_threads = p->n_threads ? p->n_threads : all_threads();
-    m->precision = p->precision == OMNID_PRECISION_F32    ? KERNELS_PLAIN_F32
-                   : p->precision == OMNID_PRECISION_BF16 ? KERNELS_PLAIN_BF16
-                                                          : m->ops->native_precision(m->backend);
-    m->activation = m->precision == KERNELS_PLAIN_BF16 ? KERNELS_BF16 : KERNELS_F32;
-    m->weights = p->weights == OMNID_WEIGHTS_INT8 ? KERNELS_INT8 : m->precision;
+    choose_precision(m, p);
     return OMNID_OK;
 }
 
@@ -87,12 +112,28 @@ static omnid_status choose_threads(omnid_model *m, const model_plan *plan, const
     return m->ops->open(&m->backend, 1, err);
 }
 
+/* Plans memory, and says whether it suffices. */
+static omnid_status plan_model(omnid_model *m, weight_source *s, model_plan *plan, const omnid_model_params *p,
+                               omnid_error *err)
+{
+    OMNID_TRY(model_count_weights(m, s, plan, err));
+    model_plan_memory(&m->plan, m, plan, p);
+    return model_check_memory(&m->plan, omnid_model_get_info(m).precision, omnid_model_get_info(m).weights, err);
+}
+
 omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_params *p, omnid_error *err)
 {
+    const omnid_model_params defaults = omnid_model_params_default();
     model_plan plan;
-    OMNID_TRY(model_count_weights(m, s, &plan, err));
-    model_plan_memory(&m->plan, m, &plan, p);
-    OMNID_TRY(model_check_memory(&m->plan, omnid_model_get_info(m).precision, omnid_model_get_info(m).weights, err));
+    omnid_error why = {0};
+    omnid_status status = plan_model(m, s, &plan, p, &why);
+    if (status == OMNID_LIMIT && !m->plan.limited && model_may_fall_back(m, p)) { /* the device is too small for it */
+        OMNID_TRY(take_linked(m, p ? p->n_threads : 0, &why, err));
+        choose_precision(m, p ? p : &defaults);
+        OMNID_TRY(plan_model(m, s, &plan, p, err));
+    } else if (status != OMNID_OK) {
+        return omnid_fail(err, status, "%s", why.text);
+    }
     OMNID_TRY(choose_threads(m, &plan, p, err));
     OMNID_TRY(model_load_weights(m, s, &plan, p, err));
     if (m->plan.n_timelines)

@@ -162,8 +162,13 @@ omnid_status omnid_model_inspect(omnid_model_report *out, const char *folder, co
         return status;
     }
     describe(out, m);
+    bool fits = out->plan.limited || out->plan.need <= out->plan.limit, again = !fits && model_may_fall_back(m, p);
     omnid_model_destroy(&m);
-    return OMNID_OK;
+    if (!again)
+        return OMNID_OK;
+    omnid_model_params linked = p ? *p : omnid_model_params_default();
+    linked.backend = kernels_names()[0];
+    return omnid_model_inspect(out, folder, &linked, err);
 }
 
 omnid_status omnid_model_fits(const omnid_model_report *r, omnid_error *err)

@@ -51,6 +51,8 @@ omnid_status model_read_omnid_json(omnid_model *m, const char *json, size_t n, o
 /* m->ids from tokenizer and config; generation_config.json (NULL = there is none) adds ends of an answer. */
 omnid_status model_find_ids(omnid_model *m, const char *generation, size_t n, omnid_error *err);
 
+/* Whether another backend may be taken instead of the one that `auto` found: it cannot be opened, or has too little memory. */
+bool model_may_fall_back(const omnid_model *m, const omnid_model_params *p);
 /* Backend, precision and thread count of p; a name for the model (copied). */
 omnid_status model_create(omnid_model **out, const omnid_model_params *p, const char *name, omnid_error *err);
 /* A model with the small files of a folder read (config.json, omnid.json, tokenizer) and no weights yet. *out is NULL on
@@ -58,7 +60,7 @@ omnid_status model_create(omnid_model **out, const omnid_model_params *p, const 
 omnid_status model_open_small(omnid_model **out, const char *folder, const omnid_model_params *p, omnid_error *err);
 /* Puts the folder before the sentence in *err and destroys *out. */
 void model_open_failed(omnid_model **out, const char *folder, omnid_error *err);
-/* Checks memory and loads from s. */
+/* Checks memory and loads from s; on another backend where the one that `auto` found is too small for it. */
 omnid_status model_fill(omnid_model *m, weight_source *s, const omnid_model_params *p, omnid_error *err);
 
 #endif

@@ -6,6 +6,9 @@
 #include "engine/memory_plan.h"
 
 static const uint64_t PROCESS = (uint64_t)256 << 20; /* program, libraries, tokenizer, capture's buffers */
+static const uint64_t DRIVER = (uint64_t)512
+                               << 20; /* of a device: code that is loaded late, recorded paths. At most this … */
+enum { DRIVER_SHARE = 32 };           /* … and this part of it */
 static const double GIB = 1024.0 * 1024.0 * 1024.0;
 
 static uint64_t larger(uint64_t a, uint64_t b)
@@ -32,7 +35,8 @@ void model_plan_memory(omnid_memory_plan *out, const omnid_model *m, const model
     if (device.own) {
         kernels_memory machine;
         kernels_machine_memory(&machine);
-        out->need = out->weights + run;
+        out->driver = device.total / DRIVER_SHARE < DRIVER ? device.total / DRIVER_SHARE : DRIVER;
+        out->need = out->weights + run + out->driver;
         out->limit = device.free;
         out->host_need = weights->staging + PROCESS;
         out->host_total = machine.total;
@@ -75,8 +79,8 @@ omnid_status model_check_memory(const omnid_memory_plan *plan, omnid_precision p
 {
     char has[160], rest[96] = "";
     if (plan->need > plan->limit) {
-        if (!plan->own)
-            snprintf(rest, sizeof rest, ", the program %.2f", (double)PROCESS / GIB);
+        snprintf(rest, sizeof rest, ", the %s %.2f", plan->own ? "driver" : "program",
+                 (double)(plan->own ? plan->driver : PROCESS) / GIB);
         return omnid_fail(
             err, OMNID_LIMIT,
             "the model needs %.2f GiB (weights %.2f, KV of %d timeline%s %.2f, work space %.2f%s), %s: try %s",

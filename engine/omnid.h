@@ -83,6 +83,7 @@ typedef struct {
     uint64_t weights;     /* packed matrices, vectors, the embedding */
     uint64_t kv;          /* of the timelines' windows when they are full */
     uint64_t work;        /* encoders, decoder, segments on their way, eight usual questions at once */
+    uint64_t driver;      /* own: kept free for what its driver loads late; else 0 */
     uint64_t need;        /* all of that at its highest; of a machine's memory the program, too */
     bool limited;         /* by params' memory_limit */
     uint64_t limit;       /* that, else what is free on a device, or what the machine has. It fits: need <= limit */

@@ -30,6 +30,8 @@ square_pipeline() {
     case $mode in
     MJPG | JPEG) caps=image/jpeg ;;
     H264) caps=video/x-h264 ;;
+    HEVC) caps=video/x-h265 ;;
+    VP80) caps=video/x-vp8 ;;
     *) caps=video/x-raw ;;
     esac
     rate=${rate%/s}

@@ -86,7 +86,7 @@ op_names() {
     for source in tests/unit/kernels/test_*.c; do
         name=$(basename "$source" .c)
         name=${name#test_}
-        if [ "$name" = linear ] || [ -e "kernels/cuda/$name.cu" ]; then
+        if [ "$name" = linear ] || [ "$name" = replay ] || [ -e "kernels/cuda/$name.cu" ]; then
             echo "$name"
         fi
     done
@@ -102,7 +102,7 @@ collect() {
     local from=$1 name
     mkdir -p "$pack/bin" "$pack/lib"
     cp "$from/omnid-bench" "$from/omnid-kernel-bench" "$from/omnid-run" "$from/libomnid-cuda.so" "$pack/bin/" || return 1
-    for name in answers encoders bf16; do
+    for name in answers encoders bf16 int8; do
         cp "$from/tests/golden/golden_$name" "$pack/bin/" || return 1
     done
     for name in $(op_names); do
@@ -372,13 +372,15 @@ list_golden() {
     for case in M1/plain M1/video M1/stream M2/audio M2/plain M2/stream M3/plain M3/stream; do
         echo "$case $pack/bin/golden_answers ${case%/*} ${case#*/} cuda"
     done
+    echo "M2/audio,graphs $pack/bin/golden_answers M2 audio cuda 0 0 graphs"
+    echo "M3/stream,graphs $pack/bin/golden_answers M3 stream cuda 0 0 graphs"
     echo "bf16 $pack/bin/golden_bf16 cuda"
     echo "int8 $pack/bin/golden_int8 cuda"
 }
 
 # Ops whose warps share memory between barriers.
 list_racy() {
-    list_ops "$1" | grep -E '^(select|score|attend|rmsnorm|layernorm|keep|sample|similarity|encoder_attention) '
+    list_ops "$1" | grep -E '^(linear|select|score|attend|rmsnorm|layernorm|keep|sample|similarity|encoder_attention) '
 }
 
 sanitizer() {

@@ -126,13 +126,16 @@ static bool plan_algorithm(const cuda_blas *blas, plan *p)
                     (uint32_t)(p->key.residual ? p->key.align_residual : p->key.align_y)},
                    {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, (uint32_t)p->key.align_y}};
     uint64_t room = CUDA_BLAS_WORK;
+    uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; /* partial sums in f32, never in bf16; or none */
     cublasLtMatmulPreference_t preference;
     cublasLtMatmulHeuristicResult_t best;
     int n_found = 0;
     if (blas->f.preference_create(&preference) != CUBLAS_STATUS_SUCCESS)
         return false;
     bool set = blas->f.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room) ==
-               CUBLAS_STATUS_SUCCESS;
+                   CUBLAS_STATUS_SUCCESS &&
+               blas->f.preference_set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                                      sizeof reductions) == CUBLAS_STATUS_SUCCESS;
     for (size_t i = 0; i < sizeof aligned / sizeof *aligned; i++)
         set = set && blas->f.preference_set(preference, aligned[i].attribute, &aligned[i].bytes,
                                             sizeof aligned[i].bytes) == CUBLAS_STATUS_SUCCESS;
@@ -243,7 +246,8 @@ bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p)
             blas->f.matmul(blas->handle, chosen->desc, &one, p->w, chosen->w, p->x, chosen->x,
                            p->residual ? &one : &zero, p->residual ? (const void *)p->residual : p->y, chosen->c, p->y,
                            chosen->y, &chosen->algo, cuda_of(s)->blas_work, CUDA_BLAS_WORK, cuda_of(s)->stream);
-    if (chosen && status == CUBLAS_STATUS_NOT_SUPPORTED) {
+    if (chosen && (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
+                   status == CUBLAS_STATUS_ARCH_MISMATCH)) { /* nothing was launched: the own kernels do without it */
         chosen->usable = false;
         chosen = NULL;
     } else if (chosen && status != CUBLAS_STATUS_SUCCESS) {

@@ -59,6 +59,22 @@ static omnid_status find_device(kernels_backend *b, omnid_error *err)
     return OMNID_OK;
 }
 
+/* Whether the plugin was compiled for the device. */
+static omnid_status find_code(const kernels_backend *b, omnid_error *err)
+{
+    cudaError_t error = cuda_find_code();
+    if (error == cudaSuccess)
+        return OMNID_OK;
+    cudaGetLastError();
+    if (error != cudaErrorNoKernelImageForDevice && error != cudaErrorInvalidDeviceFunction)
+        return cuda_failed(err, error, "looking for the device's code");
+    return omnid_fail(
+        err, OMNID_UNSUPPORTED,
+        "backend cuda: the plugin has no code for %s (compute capability %d.%d): it was built for other GPUs "
+        "(OMNID_CUDA_ARCHS)",
+        b->name, b->arch / 10, b->arch % 10);
+}
+
 static omnid_status cuda_usable(omnid_error *err)
 {
     kernels_backend b = {0};
@@ -90,6 +106,8 @@ static omnid_status cuda_open(kernels_backend **out, int n_threads, omnid_error 
         return omnid_fail(err, OMNID_NOMEM, "cuda backend: no memory for %zu bytes", sizeof *b);
     pthread_mutex_init(&b->memory.lock, NULL);
     omnid_status status = find_device(b, err);
+    if (status == OMNID_OK)
+        status = find_code(b, err);
     if (status == OMNID_OK)
         status = cuda_memory_open(b, err);
     if (status == OMNID_OK)

@@ -221,6 +221,7 @@ void cuda_rmsnorm(kernels_stream *s, tensor *y, const tensor *x, const tensor *w
 void cuda_layernorm(kernels_stream *s, tensor *y, const tensor *x, const tensor *w, const tensor *b, float eps);
 void cuda_swiglu(kernels_stream *s, tensor *y, const tensor *x);
 void cuda_add(kernels_stream *s, tensor *y, const tensor *x);
+cudaError_t cuda_find_code(void); /* whether the plugin has code for the device; asks for that of add */
 void cuda_convert(kernels_stream *s, tensor *y, const tensor *x);
 void cuda_embed(kernels_stream *s, tensor *y, const tensor *table, const tensor *ids);
 void cuda_gather_rows(kernels_stream *s, tensor *y, const tensor *x, const tensor *rows);

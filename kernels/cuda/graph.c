@@ -135,9 +135,15 @@ bool cuda_end_capture(kernels_stream *s, omnid_error *why)
         return true;
     }
     t->recording = false;
+    const omnid_status failed = s->error.status;
     cudaError_t error = graph_finish(stream, g);
     if (error == cudaSuccess)
         return true;
+    if (failed != OMNID_OK && failed != OMNID_UNSUPPORTED) { /* work before it: the stream's failure, not the path's */
+        g->state = GRAPH_RUN_ONCE;
+        cudaGetLastError();
+        return true;
+    }
     g->state = GRAPH_REFUSED;
     if (kernels_stream_status(s, why) == OMNID_OK) /* else: the op that could not be recorded has said why */
         cuda_failed(why, error, "recording a graph");

@@ -115,6 +115,7 @@ static __global__ void __launch_bounds__(THREADS)
         add_probabilities(total, score, places, seen, norm, a.scale * 1.44269504088896341f);
         __syncthreads(); /* the queries are done with */
     }
+    cuda_copy_commit();
     cuda_copy_wait<0>(); /* of the keys, where no row counts */
     store_sums(total, room, sums + kv_head * n, first, end);
 }

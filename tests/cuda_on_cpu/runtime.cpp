@@ -729,6 +729,12 @@ cudaError_t allow_shared(const void *kernel, int size)
     return cudaSuccess;
 }
 
+cudaError_t find_code(cudaFuncAttributes *attributes, const void *)
+{
+    *attributes = {};
+    return emulates("no code") ? fail(cudaErrorNoKernelImageForDevice) : cudaSuccess;
+}
+
 cudaError_t launch(const void *kernel, dim3 grid, dim3 block, size_t shared, cudaStream_t stream, work body)
 {
     locked l(machine.lock);

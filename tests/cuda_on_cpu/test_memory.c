@@ -149,7 +149,8 @@ static void test_the_plan_holds_on_a_device(void **state)
     world_ok(omnid_model_inspect(&r, folder, &p, &err), &err);
     assert_true(r.plan.own);
     assert_string_equal(r.plan.device, "emulated device");
-    assert_int_equal(r.plan.need, r.plan.weights + r.plan.kv + r.plan.work);
+    assert_int_equal(r.plan.need, r.plan.weights + r.plan.kv + r.plan.work + r.plan.driver);
+    assert_int_equal(r.plan.driver, r.plan.total / 32);
     assert_true(r.plan.host_need > 0 && r.plan.host_total > 0 && r.plan.limit == r.plan.free);
     q.question = "What was that?";
     q.max_tokens = 8;
@@ -187,7 +188,45 @@ static void test_too_small_a_device(void **state)
         fail_msg("%s", err.text);
     t.window_segments = 4;
     world_ok(omnid_model_open(&m, folder, &p, &err), &err);
+    assert_string_equal(omnid_model_get_info(m).backend, "cuda");
     omnid_model_destroy(&m);
+}
+
+/* auto: what is too large for the device runs elsewhere. */
+static void test_auto_takes_another(void **state)
+{
+    (void)state;
+    omnid_timeline_params t = small_timeline();
+    omnid_model_params p = omnid_model_params_default();
+    omnid_model_report r;
+    omnid_model *m;
+    omnid_error err = {0};
+    char folder[1024];
+    snprintf(folder, sizeof folder, "%s/tests/golden/data/M3/model", OMNID_SOURCE_DIR);
+    p.timelines = &t;
+    p.n_timelines = 1;
+    world_ok(omnid_model_open(&m, folder, &p, &err), &err);
+    assert_string_equal(omnid_model_get_info(m).backend, "cuda");
+    omnid_model_destroy(&m);
+    t.window_segments = 43200;
+    world_ok(omnid_model_open(&m, folder, &p, &err), &err);
+    assert_string_equal(omnid_model_get_info(m).backend, kernels_names()[0]);
+    assert_false(omnid_model_get_plan(m).own);
+    omnid_model_destroy(&m);
+    world_ok(omnid_model_inspect(&r, folder, &p, &err), &err);
+    assert_string_equal(r.backend, kernels_names()[0]);
+    t.window_segments = 4;
+    static const char *const lacks[] = {"no cublas", "no code"};
+    for (int i = 0; i < 2; i++) {
+        setenv("OMNID_CUDA_EMULATE", lacks[i], 1);
+        world_ok(omnid_model_open(&m, folder, &p, &err), &err);
+        assert_string_equal(omnid_model_get_info(m).backend, kernels_names()[0]);
+        omnid_model_destroy(&m);
+    }
+    p.backend = "cuda";
+    assert_int_equal(omnid_model_open(&m, folder, &p, &err), OMNID_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "has no code for emulated device (compute capability 8.6)"));
+    unsetenv("OMNID_CUDA_EMULATE");
 }
 
 /* Without an argument the device is large; "small": it has 300 MiB. */
@@ -198,7 +237,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_an_answer_ends_alone),
         cmocka_unit_test(test_the_plan_holds_on_a_device),
     };
-    const struct CMUnitTest small[] = {cmocka_unit_test(test_too_small_a_device)};
+    const struct CMUnitTest small[] = {cmocka_unit_test(test_too_small_a_device),
+                                       cmocka_unit_test(test_auto_takes_another)};
     (void)argv;
     return argc > 1 ? cmocka_run_group_tests_name("small device", small, NULL, NULL)
                     : cmocka_run_group_tests_name("device", tests, NULL, NULL);

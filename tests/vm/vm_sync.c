@@ -151,7 +151,7 @@ static bool report(const char *name, int from, int64_t before_us, double fps)
         name, r.offset_ms, r.low_ms, r.high_ms, r.picture_ms, r.sound_ms, r.sound_spread_ms, r.n_events, r.n_heard, fps,
         n_segments, n_without);
     fflush(stdout);
-    return r.low_ms <= LIMIT_MS && r.high_ms >= -LIMIT_MS;
+    return fabs(r.offset_ms) <= LIMIT_MS;
 }
 
 /* ---- the moments ---- */

@@ -76,6 +76,7 @@ cudaError_t launch(const void *kernel, dim3 grid, dim3 block, size_t shared, cud
 /* Words of a kernel's arguments that point to memory no device could read. */
 void check_argument(const void *argument, size_t size);
 cudaError_t allow_shared(const void *kernel, int size);
+cudaError_t find_code(cudaFuncAttributes *attributes, const void *kernel);
 } // namespace cuda_emulation
 
 extern uint3 threadIdx, blockIdx; /* of the thread that runs */
@@ -114,6 +115,11 @@ cudaError_t cudaFuncSetAttribute(void (*kernel)(Parameters...), cudaFuncAttribut
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize)
         return cudaSuccess;
     return cuda_emulation::allow_shared(reinterpret_cast<const void *>(kernel), value);
+}
+
+template <typename T> cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *attributes, T *kernel)
+{
+    return cuda_emulation::find_code(attributes, reinterpret_cast<const void *>(kernel));
 }
 
 /* ---- barriers, shuffles, votes ---- */

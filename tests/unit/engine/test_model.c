@@ -345,7 +345,8 @@ static void test_memory_plan(void **state)
                               .n_timelines = 2,
                               .weights = 3 * gib,
                               .kv = gib,
-                              .work = gib / 2,
+                              .work = gib / 4,
+                              .driver = gib / 4,
                               .need = 9 * gib / 2,
                               .limit = 9 * gib / 2,
                               .total = 8 * gib,
@@ -356,8 +357,8 @@ static void test_memory_plan(void **state)
     plan.limit--;
     assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
     assert_non_null(strstr(err.text,
-                           "needs 4.50 GiB (weights 3.00, KV of 2 timelines 1.00, work space 0.50), lamp has 4.50 "
-                           "GiB free of 8.00: try a smaller window_s, fewer cameras"));
+                           "needs 4.50 GiB (weights 3.00, KV of 2 timelines 1.00, work space 0.25, the driver 0.25), "
+                           "lamp has 4.50 GiB free of 8.00: try a smaller window_s, fewer cameras"));
     plan.limit = 3 * gib;
     assert_int_equal(model_check_memory(&plan, OMNID_PRECISION_BF16, OMNID_WEIGHTS_AUTO, &err), OMNID_LIMIT);
     assert_non_null(strstr(err.text, "lamp has 3.00 GiB free of 8.00: try weights int8 or a smaller model"));
