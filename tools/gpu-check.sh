@@ -23,6 +23,7 @@ cd "$root" || exit 1
 pack=build-gpu
 tree=build-gpu-tree
 budget=450
+golden=(answers encoders bf16 int8)
 out=bench/results
 archs="80;90"
 only=
@@ -93,7 +94,8 @@ op_names() {
 }
 
 targets() {
-    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run golden_answers golden_encoders golden_bf16 golden_int8
+    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run
+    printf 'golden_%s\n' "${golden[@]}"
     op_names | sed 's/^/kernels_/'
 }
 
@@ -102,7 +104,7 @@ collect() {
     local from=$1 name
     mkdir -p "$pack/bin" "$pack/lib"
     cp "$from/omnid-bench" "$from/omnid-kernel-bench" "$from/omnid-run" "$from/libomnid-cuda.so" "$pack/bin/" || return 1
-    for name in answers encoders bf16 int8; do
+    for name in "${golden[@]}"; do
         cp "$from/tests/golden/golden_$name" "$pack/bin/" || return 1
     done
     for name in $(op_names); do
