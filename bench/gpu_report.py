@@ -136,6 +136,8 @@ def goals(run, which):
     row("bf16: lowest logit cosine with transformers, tiny models, nothing pruned", (0.9995, 0.9995), run.tiny_cosine(), "", False)
     for shape in SHAPES:
         row(f"bf16: logit cosine with f32, {shape}, nothing pruned", (0.9995, 0.9995), run.figure(shape, "f32", "logit cosine", retention="none"), "", False)
+        row(f"bf16: logit cosine with f32, {shape}, survivors forced to be the same (30 %)", (0.9995, 0.9995), run.figure(shape, "f32", "logit cosine, forced"), "", False)
+        row(f"bf16: survivors that are the same there, {shape}, least of all layers", (1, 1), run.figure(shape, "f32", "overlap, forced"), "", False)
         row(f"bf16: logit cosine with f32, {shape}, each with its own survivors", (None, None), run.figure(shape, "f32", "logit cosine"), "", False)
         row(f"bf16: overlap of the survivors with f32's, {shape}, least of all layers", (0.97, 0.97), run.figure(shape, "f32", "overlap, least layer"), "", False)
     kept, full = run.lengths("7b", "timeline"), run.lengths("7b", "timeline", "none")

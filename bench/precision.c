@@ -1,6 +1,6 @@
-/* precision.c: what the model's precision and int8 weights change: the same weights and the same timeline once more in f32. Logits of the first
- * generated position with nothing pruned (so the same tokens are in on both sides), and how many of each layer's survivors are
- * the same where each side decides for itself. */
+/* precision.c: what the model's precision and int8 weights change: the same weights and the same timeline once more in f32. Logits
+ * of the first generated position with the same tokens in on both sides (nothing pruned, and survivors forced to be the same),
+ * and how many of each layer's survivors are the same where each side decides for itself. */
 #include "bench/bench.h"
 #include "bench/synthetic.h"
 
@@ -10,6 +10,13 @@
 #include <string.h>
 
 enum { N_SEGMENTS = 8, AUDIO_BIT = 1 << 19, SEGMENT_BITS = 20 };
+
+/* What is asked for. forced: section 4 takes nothing out, and a layer's survivors are drawn from token numbers (policy random),
+ * so no rounding decides who is in. */
+typedef struct {
+    const char *retention;
+    bool forced;
+} way;
 
 /* One answer: who was in at each layer, by segment and place in it, and the logits. */
 typedef struct {
@@ -95,7 +102,7 @@ static omnid_status pump(omnid_engine *e, const bool *done, omnid_error *err)
     return st == OMNID_AGAIN ? OMNID_OK : st;
 }
 
-static omnid_status ask(outcome *o, bench *b, omnid_engine *e, const char *retention, omnid_error *err)
+static omnid_status ask(outcome *o, bench *b, omnid_engine *e, way how, omnid_error *err)
 {
     omnid_timeline *tl = NULL;
     omnid_timeline_params t = omnid_timeline_params_default();
@@ -103,10 +110,14 @@ static omnid_status ask(outcome *o, bench *b, omnid_engine *e, const char *reten
     uint64_t answer;
     t.has_video = t.has_audio = true;
     t.modes = OMNID_MODE_EAGER;
-    t.intra = strcmp(retention, "none") != 0;
+    t.intra = strcmp(how.retention, "none") != 0;
+    if (how.forced)
+        t.rho_a = t.rho_v = 0;
     t.max_pixels = b->o->side * b->o->side;
     q.question = "What is on the screen?";
-    q.retention = retention;
+    q.retention = how.retention;
+    q.policy = how.forced ? "random" : NULL;
+    q.seed = 1;
     q.max_tokens = 1;
     q.trace = true;
     OMNID_TRY(omnid_timeline_create(&tl, e, &t, err));
@@ -122,7 +133,7 @@ static omnid_status ask(outcome *o, bench *b, omnid_engine *e, const char *reten
 }
 
 /* The engine and its timelines live as long as one question. The picture's noise begins anew, so both sides see the same. */
-static omnid_status answer_of(outcome *o, bench *b, const omnid_model *m, const char *retention, omnid_error *err)
+static omnid_status answer_of(outcome *o, bench *b, const omnid_model *m, way how, omnid_error *err)
 {
     const omnid_callbacks callbacks = {.user = o, .on_done = on_done, .on_error = on_error};
     const omnid_engine_params p = omnid_engine_params_default();
@@ -131,7 +142,7 @@ static omnid_status answer_of(outcome *o, bench *b, const omnid_model *m, const 
     synthetic_destroy(&b->source);
     OMNID_TRY(synthetic_create(&b->source, b->o->side, b->o->side, err));
     OMNID_TRY(omnid_engine_create(&e, m, &p, &callbacks, err));
-    omnid_status st = ask(o, b, e, retention, err);
+    omnid_status st = ask(o, b, e, how, err);
     omnid_engine_destroy(&e);
     return st;
 }
@@ -175,27 +186,28 @@ static void add(bench *b, const char *name, const char *retention, double value)
                                                           .n = 1};
 }
 
-static void compare(bench *b, const char *retention, const outcome *want, const outcome *got)
+static void compare(bench *b, way how, const outcome *want, const outcome *got)
 {
     double least = 1, sum = 0;
-    add(b, "logit cosine", retention, cosine(want, got));
     for (int l = 0; l < want->n_layers; l++) {
         double share = common(want->ids[l], want->n[l], got->ids[l], got->n[l]);
         least = share < least ? share : least;
         sum += share;
     }
-    add(b, "overlap, least layer", retention, least);
-    add(b, "overlap, mean of layers", retention, sum / want->n_layers);
+    add(b, how.forced ? "overlap, forced" : "overlap, least layer", how.retention, least);
+    add(b, how.forced ? "logit cosine, forced" : "logit cosine", how.retention, cosine(want, got));
+    if (!how.forced)
+        add(b, "overlap, mean of layers", how.retention, sum / want->n_layers);
 }
 
-static omnid_status compare_at(bench *b, const omnid_model *exact, const char *retention, omnid_error *err)
+static omnid_status compare_at(bench *b, const omnid_model *exact, way how, omnid_error *err)
 {
     outcome want = {0}, got = {0};
-    omnid_status st = answer_of(&want, b, exact, retention, err);
+    omnid_status st = answer_of(&want, b, exact, how, err);
     if (st == OMNID_OK)
-        st = answer_of(&got, b, b->model, retention, err);
+        st = answer_of(&got, b, b->model, how, err);
     if (st == OMNID_OK)
-        compare(b, retention, &want, &got);
+        compare(b, how, &want, &got);
     outcome_free(&want);
     outcome_free(&got);
     return st;
@@ -203,14 +215,14 @@ static omnid_status compare_at(bench *b, const omnid_model *exact, const char *r
 
 omnid_status bench_precision(bench *b, const char *shape, const omnid_model_params *params, omnid_error *err)
 {
-    static const char *const retentions[] = {"none", "45", "30"};
+    static const way ways[] = {{"none", false}, {"45", false}, {"30", false}, {"30", true}};
     omnid_model *exact = NULL;
     omnid_model_params p = *params;
     p.precision = OMNID_PRECISION_F32;
     p.weights = OMNID_WEIGHTS_AUTO;
     omnid_status st = omnid_model_create_random(&exact, shape, 1, &p, err);
-    for (size_t i = 0; st == OMNID_OK && i < sizeof retentions / sizeof *retentions; i++)
-        st = compare_at(b, exact, retentions[i], err);
+    for (size_t i = 0; st == OMNID_OK && i < sizeof ways / sizeof *ways; i++)
+        st = compare_at(b, exact, ways[i], err);
     omnid_model_destroy(&exact);
     if (st == OMNID_OK || (st != OMNID_LIMIT && st != OMNID_NOMEM))
         return st;

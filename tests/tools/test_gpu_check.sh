@@ -37,7 +37,7 @@ mkdir "$work/logs"
     --minutes 0.1,0.2 --retention 'none;30' --json "$work/logs/bench-7b.json" >"$work/bench.log" 2>&1
 same "exit of omnid-bench" $? 0
 for part in '"ttft idle"' '"ttft during ingest"' '"segment, throughput"' '"segment, latency"' '"decode a token"' '"length"' \
-    '"at once"' '"cameras"' '"logit cosine"'; do
+    '"at once"' '"cameras"' '"logit cosine"' '"logit cosine, forced"'; do
     same "$part in the figures" "$(grep -c "$part" "$work/logs/bench-7b.json")" "[1-9]*"
 done
 cat >"$work/logs/ceiling.json" <<'END'
@@ -54,6 +54,7 @@ same "exit of the report" $? 0
 report=$work/out/nvidia-h200.md
 same "goal of the H200" "$(grep -c '^| time to first token, 7b, idle, p50 | ≤ 6.5 ms | [0-9.]* ms | [y*]' "$report")" 1
 same "what was not measured" "$(grep -c '^| time to first token, 3b, idle, p50 | ≤ 3.5 ms | not measured | - |' "$report")" 1
+same "survivors that were forced" "$(grep -c '^| bf16: survivors that are the same there, 7b, .* 1.*| yes |' "$report")" 1
 same "the lowest cosine" "$(grep -c '| 0.999903 | yes |' "$report")" 1
 same "a step that was cut" "$(grep -c '^| racecheck | cut | 0 | no time left |' "$report")" 1
 same "KV bytes saved" "$(grep -c '^| KV bytes saved against full tokens, 7b, 0.1 minutes' "$report")" 1
