@@ -8,7 +8,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
-cases=(devices start frame colours level question age disconnect unplugged streaming-error start-error card restarts microphone demo service)
+cases=(devices start frame colours level question age disconnect unplugged streaming-error start-error card restarts demo microphone service)
 # They want a quiet machine: run.sh runs them when they are named, or with --all (README.md).
 more=(first-run sync)
 if [ "${1:-}" = --list ]; then
