@@ -35,6 +35,13 @@ wait_for() {
     done
 }
 
+# end_background PID: what runs in the background ends, and is waited for; "": nothing does.
+end_background() {
+    [ -n "$1" ] || return 0
+    kill "$1" 2>/dev/null || true
+    wait "$1" 2>/dev/null || true
+}
+
 # ---- omnid
 
 # start_omnid MODEL OPTION…: in the background, with a fresh log and a fresh list of events.
@@ -49,11 +56,8 @@ start_omnid() {
 }
 
 stop_omnid() {
-    [ -n "$daemon" ] || return 0
-    kill -TERM "$daemon" 2>/dev/null || true
-    wait "$daemon" 2>/dev/null || true
-    kill "$listener" 2>/dev/null || true
-    wait "$listener" 2>/dev/null || true
+    end_background "$daemon"
+    end_background "$listener"
     daemon='' listener=''
 }
 
@@ -129,9 +133,7 @@ play_through() {
 }
 
 stop_playing() {
-    [ -n "$player" ] || return 0
-    kill "$player" 2>/dev/null || true
-    wait "$player" 2>/dev/null || true
+    end_background "$player"
     player=''
 }
 
@@ -153,9 +155,7 @@ show() {
 }
 
 stop_showing() {
-    [ -n "$screen" ] || return 0
-    kill "$screen" 2>/dev/null || true
-    wait "$screen" 2>/dev/null || true
+    end_background "$screen"
     screen=''
 }
 
