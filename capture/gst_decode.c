@@ -57,20 +57,22 @@ void source_gst_watch(source_gst *s, GstElement *decoder)
     g_signal_connect(decoder, "pad-added", G_CALLBACK(on_pad), s);
 }
 
-/* A stream that cannot be decoded returns an error to whatever pushes it, which then stops its other streams too, unless this
- * stream's branch has been taken out by then. Returns the pad behind an element that keeps the error to itself, or a reference
- * of the pad itself where that is not installed. */
-static GstPad *keep_errors(source_gst *s, GstPad *pad)
+/* A stream that cannot be decoded returns an error to whatever pushes it, which then stops its other streams too; so does a
+ * branch that is being taken out. This probe of a src pad hands everything on by itself and tells nobody how that went. */
+static GstPadProbeReturn keep_errors(GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
-    GstElement *keeper;
-    if (source_gst_make(s, &keeper, "errorignore", NULL) != OMNID_OK)
-        return gst_object_ref(pad);
-    gst_util_set_object_arg(G_OBJECT(keeper), "convert-to", "ok");
-    GstPad *sink = gst_element_get_static_pad(keeper, "sink");
-    gst_pad_link(pad, sink);
-    gst_object_unref(sink);
-    gst_element_sync_state_with_parent(keeper);
-    return gst_element_get_static_pad(keeper, "src");
+    (void)user;
+    GstPad *peer = gst_pad_get_peer(pad);
+    if (!peer)
+        return GST_PAD_PROBE_DROP;
+    if (info->type & GST_PAD_PROBE_TYPE_BUFFER)
+        gst_pad_chain(peer, GST_PAD_PROBE_INFO_BUFFER(info));
+    else if (info->type & GST_PAD_PROBE_TYPE_BUFFER_LIST)
+        gst_pad_chain_list(peer, GST_PAD_PROBE_INFO_BUFFER_LIST(info));
+    else
+        gst_pad_send_event(peer, GST_PAD_PROBE_INFO_EVENT(info));
+    gst_object_unref(peer);
+    return GST_PAD_PROBE_HANDLED;
 }
 
 bool source_gst_decode(source_gst *s, GstPad *pad, bool spare)
@@ -80,13 +82,13 @@ bool source_gst_decode(source_gst *s, GstPad *pad, bool spare)
     if (source_gst_make(s, &decoder, "decodebin", NULL) != OMNID_OK)
         return false;
     source_gst_watch(s, decoder);
-    if (spare)
+    if (spare) {
         source_gst_spare(decoder);
-    GstPad *from = spare ? keep_errors(s, pad) : gst_object_ref(pad);
+        gst_pad_add_probe(pad, GST_PAD_PROBE_TYPE_DATA_DOWNSTREAM | GST_PAD_PROBE_TYPE_PUSH, keep_errors, NULL, NULL);
+    }
     GstPad *sink = gst_element_get_static_pad(decoder, "sink");
-    bool linked = gst_pad_link(from, sink) == GST_PAD_LINK_OK;
+    bool linked = gst_pad_link(pad, sink) == GST_PAD_LINK_OK;
     gst_object_unref(sink);
-    gst_object_unref(from);
     gst_element_sync_state_with_parent(decoder);
     return linked;
 }

@@ -325,28 +325,14 @@ static GstObject *find_spared(GstMessage *message)
     return at;
 }
 
-/* Puts a sink for anything in the place of a branch, so that what feeds it flows on. */
-static void replace_by_nothing(source_gst *s, GstElement *branch)
+/* Takes a branch out; what feeds it flows on, see source_gst_decode. */
+static void remove_branch(source_gst *s, GstElement *branch)
 {
-    GstPad *sink = gst_element_get_static_pad(branch, "sink");
-    GstPad *feeder = sink ? gst_pad_get_peer(sink) : NULL;
-    GstElement *drain = gst_element_factory_make("fakesink", NULL);
     gst_element_set_locked_state(branch, TRUE);
     gst_element_set_state(branch, GST_STATE_NULL);
     gst_bin_remove(GST_BIN(s->pipeline), branch); /* which unlinks it */
-    if (drain) {
-        g_object_set(drain, "async", FALSE, "sync", FALSE, NULL);
-        gst_bin_add(GST_BIN(s->pipeline), drain);
-        GstPad *target = gst_element_get_static_pad(drain, "sink");
-        if (feeder)
-            gst_pad_link(feeder, target);
-        gst_object_unref(target);
-        gst_element_sync_state_with_parent(drain);
-    }
-    gst_clear_object(&feeder);
-    gst_clear_object(&sink);
-    if (!s->clip) /* it still waits for what is gone */
-        gst_element_set_state(s->pipeline, GST_STATE_PLAYING);
+    if (!s->clip)                                 /* it still waits for what is gone */
+        gst_element_set_state(s->pipeline, GST_STATE_TARGET(s->pipeline));
 }
 
 /* Does without the branch that an error comes from, if it may be done without. It has to go: the pipeline would wait for it
@@ -362,7 +348,7 @@ static bool is_spared(source_gst *s, GstMessage *message)
              *s->missing ? "needs " : "", *s->missing ? s->missing : error->message);
     g_error_free(error);
     *s->missing = '\0';
-    replace_by_nothing(s, GST_ELEMENT(branch));
+    remove_branch(s, GST_ELEMENT(branch));
     gst_object_unref(branch);
     return true;
 }
@@ -503,6 +489,8 @@ omnid_status source_gst_start(source_gst *s, source_info *info, omnid_error *err
     GstStateChangeReturn paused = gst_element_set_state(s->pipeline, GST_STATE_PAUSED);
     if (paused == GST_STATE_CHANGE_SUCCESS || paused == GST_STATE_CHANGE_ASYNC)
         pace(s);
+    if (paused == GST_STATE_CHANGE_ASYNC) /* a sink made on the way to playing would have no clock yet to wait for */
+        OMNID_TRY(preroll(s, err));
     bool failed = paused == GST_STATE_CHANGE_FAILURE ||
                   gst_element_set_state(s->pipeline, GST_STATE_PLAYING) == GST_STATE_CHANGE_FAILURE;
     OMNID_TRY(read_bus(s, &prerolled, err));

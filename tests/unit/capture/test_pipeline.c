@@ -156,6 +156,28 @@ static void test_ends(void **state)
     keeper_free(&k);
 }
 
+/* Not one picture goes before the clock, also where another stream takes longer to be decoded. */
+static void test_paced_from_the_first(void **state)
+{
+    (void)state;
+    keeper k;
+    char uri[1024];
+    const char *path =
+        clip_make("paced.avi", "videotestsrc num-buffers=20 ! video/x-raw,width=160,height=120,framerate=10/1 "
+                               "! jpegenc ! avimux");
+    snprintf(uri, sizeof uri,
+             "pipeline:filesrc location=%s ! decodebin ! queue name=video  "
+             "audiotestsrc num-buffers=100 ! wavenc ! identity sleep-time=300000 ! queue name=audio",
+             path);
+    int64_t begun_us = omnid_clock_us();
+    omnid_capture *c = keeper_start(&k, uri, "same");
+    await_state(c, true, CAPTURE_ENDED);
+    assert_true(omnid_clock_us() - begun_us > 2300000); /* a first block of sound, then 2 s of picture */
+    omnid_capture_stop(&c);
+    keeper_free(&k);
+    unlink(path);
+}
+
 /* A driver that hangs holds up the last state change: it is left behind, counted, and the camera is stopped in time. */
 static GstPadProbeReturn hang(GstPad *pad, GstPadProbeInfo *info, gpointer user)
 {
@@ -246,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_good_pipelines),
         cmocka_unit_test(test_wrong_stream),
         cmocka_unit_test(test_ends),
+        cmocka_unit_test(test_paced_from_the_first),
         cmocka_unit_test(test_close_hangs),
         cmocka_unit_test(test_csi),
     };
