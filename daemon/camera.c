@@ -1,5 +1,7 @@
-/* camera.c: closed segments from capture's thread to the engine, the oldest dropped when the engine is behind. */
+/* camera.c: closed segments from capture's thread to the engine: cheaper ones when it is behind, the oldest dropped when that
+ * is not enough. */
 #include "daemon/camera.h"
+#include "daemon/load.h"
 #include "daemon/plan.h"
 #include "daemon/settings.h"
 
@@ -20,6 +22,7 @@ struct camera {
     omnid_capture *capture;
     omnid_timeline *timeline;
     GQueue waiting; /* waiting_segment *, oldest first */
+    load_state load;
     int64_t n_skipped;
     unsigned n_forgotten; /* how often */
     bool stopping;
@@ -129,14 +132,35 @@ static void enqueue(camera *c, waiting_segment *w, unsigned n_forgotten)
     pthread_mutex_unlock(&c->lock);
 }
 
-static omnid_status convert(const camera *c, omnid_timeline *timeline, const capture_segment *s, omnid_segment **out,
-                            omnid_error *err)
+/* How a segment is taken in that closes now. The lock is held. */
+static omnid_segment_load judge_load(camera *c, int64_t index)
+{
+    if (c->settings->fast || !c->daemon->timeline_lighten)
+        return load_of(0);
+    submit_waiting(c);
+    int before = c->load.step, n = (int)c->waiting.length + omnid_timeline_get_status(c->timeline).n_queued;
+    if (load_judge(&c->load, n, (int)c->daemon->timeline_max_queued)) {
+        outbox_news news = {.kind = OUTBOX_LOAD, .camera = c->index, .load = c->load.step};
+        snprintf(news.text, sizeof news.text,
+                 c->load.step > before
+                     ? "the engine is behind: segments from %lld on are taken in with %s, step %d of %d"
+                     : "the engine keeps up: segments from %lld on are taken in with %s, step %d of %d",
+                 (long long)index, c->load.step ? load_name(c->load.step) : "all that is configured", c->load.step,
+                 LOAD_STEPS - 1);
+        outbox_add_news(c->outbox, &news);
+    }
+    return load_of(c->load.step);
+}
+
+static omnid_status convert(const camera *c, omnid_timeline *timeline, const capture_segment *s,
+                            omnid_segment_load load, omnid_segment **out, omnid_error *err)
 {
     omnid_segment_params p = {.index = s->index,
                               .wall_us =
                                   c->settings->fast ? 0 : s->wall_us, /* read ahead of the clock: no moment is right */
                               .n_frames = s->n_frames,
                               .samples = s->samples,
+                              .load = load,
                               .n_samples = s->samples ? s->n_samples : 0};
     for (int i = 0; i < s->n_frames; i++)
         p.frames[i] = (omnid_frame){s->frames[i].rgb, s->frames[i].width, s->frames[i].height, s->frames[i].stride};
@@ -160,6 +184,7 @@ static void on_segment(void *user, const capture_segment *segment)
         pthread_cond_wait(&c->changed, &c->lock);
     omnid_timeline *timeline = c->stopping ? NULL : c->timeline;
     unsigned n_forgotten = c->n_forgotten;
+    omnid_segment_load how = timeline ? judge_load(c, segment->index) : load_of(0);
     pthread_mutex_unlock(&c->lock);
     if (!timeline)
         return;
@@ -167,7 +192,7 @@ static void on_segment(void *user, const capture_segment *segment)
     omnid_error err;
     waiting_segment *w = g_new0(waiting_segment, 1);
     w->index = segment->index;
-    if (convert(c, timeline, segment, &w->segment, &err) == OMNID_OK) {
+    if (convert(c, timeline, segment, how, &w->segment, &err) == OMNID_OK) {
         enqueue(c, w, n_forgotten);
         return;
     }
@@ -249,12 +274,13 @@ void camera_on_visible(camera *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* A copy of the open segment, NULL when there is none. */
-static omnid_status copy_open(camera *c, capture_segment **out, omnid_error *err)
+/* A copy of the open segment, NULL when there is none, and how it would be taken in now. */
+static omnid_status copy_open(camera *c, capture_segment **out, omnid_segment_load *how, omnid_error *err)
 {
     omnid_status status = OMNID_OK;
     *out = NULL;
     pthread_mutex_lock(&c->lock);
+    *how = load_of(c->load.step);
     if (c->timeline && c->capture) /* under the lock: camera_stop must not take the capture away meanwhile */
         status = omnid_capture_open_segment(c->capture, out, err);
     pthread_mutex_unlock(&c->lock);
@@ -266,12 +292,13 @@ omnid_status camera_open_segment(camera *c, omnid_segment **out, int64_t *frame_
     *out = NULL;
     *frame_wall_us = 0;
     capture_segment *open;
-    OMNID_TRY(copy_open(c, &open, err));
+    omnid_segment_load how;
+    OMNID_TRY(copy_open(c, &open, &how, err));
     if (!open)
         return OMNID_OK;
     if (open->n_frames > 0 && !c->settings->fast)
         *frame_wall_us = open->wall_us + (open->frames[open->n_frames - 1].t_us - open->start_us);
-    omnid_status status = convert(c, camera_timeline(c), open, out, err);
+    omnid_status status = convert(c, camera_timeline(c), open, how, out, err);
     capture_segment_free(&open);
     return status;
 }
@@ -308,11 +335,12 @@ static bool is_newer(const frames_query *q, const frames_range *kept)
 omnid_status camera_frame(camera *c, const frames_query *q, frames_one *out, omnid_error *err)
 {
     capture_segment *open = NULL;
+    omnid_segment_load how;
     frames_range kept = frames_get_range(c->frames);
     omnid_status status = OMNID_NOT_FOUND;
     *out = (frames_one){0};
     if (is_newer(q, &kept))
-        OMNID_TRY(copy_open(c, &open, err));
+        OMNID_TRY(copy_open(c, &open, &how, err));
     if (open)
         status = frames_find_in(c->frames, open, !c->settings->fast, q, out, err);
     capture_segment_free(&open);
@@ -351,6 +379,7 @@ bool camera_get_status(camera *c, camera_status *out)
     bool started = c->capture && c->timeline;
     out->n_skipped = c->n_skipped;
     out->n_waiting = (int)c->waiting.length;
+    out->load = c->load.step;
     if (started) { /* under the lock: camera_stop on another thread must not take the capture away meanwhile */
         out->capture = omnid_capture_get_status(c->capture);
         out->timeline = omnid_timeline_get_status(c->timeline);

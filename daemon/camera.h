@@ -50,6 +50,7 @@ typedef struct {
     omnid_timeline_status timeline;
     frames_range frames;
     int n_waiting;     /* segments held here */
+    int load;          /* step of load.h at which segments are taken in */
     int64_t n_skipped; /* segments dropped because the engine is behind or could not take them */
 } camera_status;
 /* False before camera_start; then *out is zero but for n_skipped. Any thread. */

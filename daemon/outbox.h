@@ -27,15 +27,16 @@ typedef struct {
     int64_t first_text_us; /* omnid_clock_us of the first text in this entry; 0 = none */
 } outbox_answer;
 
-typedef enum { OUTBOX_SEGMENT, OUTBOX_SOURCE, OUTBOX_SKIPPED, OUTBOX_HEALTH } outbox_news_kind;
+typedef enum { OUTBOX_SEGMENT, OUTBOX_SOURCE, OUTBOX_SKIPPED, OUTBOX_LOAD, OUTBOX_HEALTH } outbox_news_kind;
 typedef struct {
     outbox_news_kind kind;
     size_t camera;                /* index in the configuration; HEALTH: unused */
     omnid_segment_report segment; /* SEGMENT */
     int64_t skipped, n_skipped;   /* SKIPPED: the segment's number, and how many so far */
+    int load;                     /* LOAD: the step taken, of load.h */
     bool video;                   /* SOURCE */
     capture_state state;          /* SOURCE */
-    char text[512];               /* SOURCE, SKIPPED, HEALTH: a sentence */
+    char text[512];               /* SOURCE, SKIPPED, LOAD, HEALTH: a sentence */
 } outbox_news;
 
 /* IO: no eventfd. */

@@ -233,6 +233,10 @@ json_t *protocol_segment(const omnid_segment_report *r)
     json_object_set_new(out, "segment", json_integer(r->index));
     json_object_set_new(out, "t0", protocol_time(r->wall_us));
     json_object_set_new(out, "t1", protocol_time(r->wall_us ? r->wall_us + SEGMENT_US : 0));
+    json_object_set_new(out, "width", json_integer(r->width));
+    json_object_set_new(out, "height", json_integer(r->height));
+    json_object_set_new(out, "grids", json_integer(r->n_grids));
+    json_object_set_new(out, "rho_v", protocol_number(r->rho_v));
     json_object_set_new(out, "video_tokens", json_integer(r->n_video_tokens));
     json_object_set_new(out, "audio_tokens", json_integer(r->n_audio_tokens));
     json_object_set_new(out, "video_kept", json_integer(r->n_video_kept));

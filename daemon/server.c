@@ -1,4 +1,5 @@
 /* server.c: the sockets and the loop. ZeroMQ is used from this thread only. */
+#include "daemon/load.h"
 #include "daemon/server_internal.h"
 #include "daemon/service_log.h"
 
@@ -270,6 +271,12 @@ static void publish_news(server *s, const outbox_news *news)
         server_publish(s, "health", name,
                        json_pack("{s:s, s:I, s:s}", "state", "behind", "segment", (json_int_t)news->skipped, "message",
                                  news->text));
+        return;
+    case OUTBOX_LOAD:
+        service_log(OMNID_LOG_WARNING, name, NULL, "camera %s: %s", name, news->text);
+        server_publish(s, "health", name,
+                       json_pack("{s:s, s:i, s:s, s:s}", "state", "load", "step", news->load, "load",
+                                 load_name(news->load), "message", news->text));
         return;
     case OUTBOX_HEALTH:
         server_publish(s, "health", NULL, json_pack("{s:s, s:s}", "state", "failing", "message", news->text));

@@ -1,4 +1,5 @@
 /* server_status.c: status, timeline and sources: what can be told at once. */
+#include "daemon/load.h"
 #include "daemon/server_internal.h"
 
 #include <math.h>
@@ -79,6 +80,7 @@ static json_t *camera_json(const server *s, size_t i)
     json_object_set_new(out, "skipped", json_integer((json_int_t)c.n_skipped));
     json_object_set_new(out, "waiting", json_integer(c.n_waiting + c.timeline.n_queued));
     json_object_set_new(out, "visible", json_integer(c.timeline.n_segments));
+    json_object_set_new(out, "load", json_string(load_name(c.load)));
     json_object_set_new(out, "lag_s", protocol_number(c.timeline.lag_s));
     json_object_set_new(out, "real_time_factor", protocol_number(c.timeline.real_time_factor));
     json_object_set_new(out, "memory_bytes", json_integer((json_int_t)c.timeline.memory_bytes));

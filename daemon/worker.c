@@ -13,6 +13,13 @@
 
 /* Steps that may fail one after another before the daemon gives up and lets its supervisor start it afresh. */
 enum { WORKER_MAX_FAILURES = 20, WORKER_STEP_MS = 500, WORKER_RETRY_MS = 50 };
+enum { PACE_SKIPPED = 1 /* compiles and loads code */, PACE_SEGMENTS = 3 };
+
+/* What a camera's first segments take. */
+typedef struct {
+    int n_segments;
+    int64_t work_us; /* of those that count */
+} pace;
 
 struct worker {
     const settings *settings;
@@ -21,6 +28,9 @@ struct worker {
     pthread_t thread;
     atomic_bool stopping;
     atomic_int percent;
+    pace *paces;             /* [n_cameras] the engine's thread only */
+    int n_paces;             /* told */
+    double real_time_factor; /* of those, together */
 
     pthread_mutex_t lock; /* of the rest */
     worker_state state;
@@ -47,6 +57,28 @@ static void on_error(void *user, uint64_t answer, const omnid_error *error)
     outbox_add_error(((worker *)user)->outbox, answer, error);
 }
 
+/* Once, early: whether this machine keeps up with its cameras. */
+static void tell_pace(worker *w, size_t i, const omnid_segment_report *r)
+{
+    pace *p = &w->paces[i];
+    if (p->n_segments >= PACE_SKIPPED + PACE_SEGMENTS)
+        return;
+    if (p->n_segments++ >= PACE_SKIPPED)
+        p->work_us += r->encode_us + r->prefill_us;
+    if (p->n_segments < PACE_SKIPPED + PACE_SEGMENTS)
+        return;
+    double s = (double)p->work_us / PACE_SEGMENTS / 1e6;
+    w->real_time_factor += s / 2;
+    omnid_log(OMNID_LOG_INFO, "camera %s: its segments of 2 s take %.2f s each (real-time factor %.2f)",
+              w->settings->cameras[i].name, s, s / 2);
+    if ((size_t)++w->n_paces == w->settings->n_cameras && w->real_time_factor > 1)
+        omnid_log(
+            OMNID_LOG_WARNING,
+            "a second of all cameras takes %.2f s: this machine does not keep up with this model; make max_pixels "
+            "smaller, look at fewer cameras, or take a smaller model",
+            w->real_time_factor);
+}
+
 static void on_segment(void *user, omnid_timeline *timeline, const omnid_segment_report *r)
 {
     worker *w = user;
@@ -55,6 +87,7 @@ static void on_segment(void *user, omnid_timeline *timeline, const omnid_segment
             continue;
         outbox_news news = {.kind = OUTBOX_SEGMENT, .camera = i, .segment = *r};
         outbox_add_news(w->outbox, &news);
+        tell_pace(w, i, r);
         camera_on_visible(w->cameras[i]);
     }
 }
@@ -179,11 +212,13 @@ omnid_status worker_start(worker **out, const settings *s, camera *const *camera
     w->settings = s;
     w->cameras = cameras;
     w->outbox = o;
+    w->paces = g_new0(pace, s->n_cameras);
     pthread_mutex_init(&w->lock, NULL);
     *out = NULL;
     int error = pthread_create(&w->thread, NULL, worker_main, w);
     if (error) {
         pthread_mutex_destroy(&w->lock);
+        g_free(w->paces);
         g_free(w);
         return omnid_fail(err, OMNID_IO, "cannot start the engine's thread: %s", strerror(error));
     }
@@ -214,6 +249,7 @@ void worker_destroy(worker **w)
     omnid_engine_destroy(&(*w)->engine);
     omnid_model_destroy(&(*w)->model);
     pthread_mutex_destroy(&(*w)->lock);
+    g_free((*w)->paces);
     g_clear_pointer(w, g_free);
 }
 

@@ -49,10 +49,13 @@ omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segmen
     in->n_grids = (s->n_frames + 1) / 2;
     p->n_video = in->n_video = in->n_grids * p->columns * p->rows;
     p->n_audio = in->n_audio = mel_n_tokens(n_mel);
-    double data_s = s->n_frames * 0.5 > s->n_samples / 16000.0 ? s->n_frames * 0.5 : s->n_samples / 16000.0;
-    p->end_s = 2.0 * (double)s->index + (s->n_frames || s->n_samples ? data_s : 2.0);
+    p->end_s = 2.0 * (double)s->index + (s->n_frames || s->n_samples ? s->data_s : 2.0);
     p->report = (omnid_segment_report){.index = s->index,
                                        .wall_us = s->wall_us,
+                                       .width = s->width,
+                                       .height = s->height,
+                                       .n_grids = in->n_grids,
+                                       .rho_v = s->rho_v,
                                        .n_video_tokens = p->n_video,
                                        .n_audio_tokens = p->n_audio,
                                        .queued_us = s->queued_us,

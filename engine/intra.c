@@ -67,7 +67,7 @@ static omnid_status choose_grid(ingest *in, int grid, omnid_error *err)
     in->front.group_place = (place + 1) % 4;
     if (place == 0 || place == 2)
         in->group_base[place == 2] = grid;
-    int k = place > 0 && in->tl->params.intra ? share(n, in->tl->params.rho_v) : 0;
+    int k = place > 0 ? share(n, in->segment->rho_v) : 0;
     int32_t *kept = p->video_kept + p->n_video_kept;
     p->n_video_kept += n - k;
     for (int i = 0; k == 0 && i < n; i++)

@@ -248,6 +248,14 @@ typedef struct {
     int stride; /* bytes from row to row; >= 3 * width */
 } omnid_frame;
 
+/* How a segment is taken in, where that is cheaper than what its timeline says: for a caller that falls behind. All zero: as
+ * the timeline says. */
+typedef struct {
+    double rho_v;       /* share of video tokens that leave; the larger of this and the timeline's counts. 0..1 */
+    double pixel_share; /* of the pixels that a frame would have after resizing; 0 = 1. 0..1 */
+    bool one_grid;      /* four frames make one grid, of those at 0.5 and 1.5 s, in the first one's place */
+} omnid_segment_load;
+
 typedef struct {
     int64_t index;         /* s: stream number; later ones only (a skipped number is a gap) */
     int64_t wall_us;       /* CLOCK_REALTIME of its start, for evidence; 0 = unknown */
@@ -255,6 +263,7 @@ typedef struct {
     int n_frames;          /* 1..3 only in a clip's last segment or an open one */
     const float *samples;  /* 16 kHz mono, -1..1; NULL = no sound in this segment (missing) */
     int n_samples; /* 0..32040: 2 s and the 40 awaited from the next segment; fewer at a clip's end or when open */
+    omnid_segment_load load;
 } omnid_segment_params;
 
 /* Copies and resizes the frames to tl's size (on this thread), so that the engine's thread need not. Any thread. */
@@ -271,6 +280,8 @@ OMNID_API omnid_status omnid_timeline_end(omnid_timeline *tl, omnid_error *err);
 /* What became of a segment. */
 struct omnid_segment_report {
     int64_t index, wall_us;
+    int width, height, n_grids;         /* of its frames after resizing; 0 = no picture */
+    double rho_v;                       /* share of a later grid's tokens that left; 0 without intra */
     int n_video_tokens, n_audio_tokens; /* before section 4 */
     int n_video_kept, n_audio_kept;
     int encoder_calls;                         /* of the vision and audio encoders */

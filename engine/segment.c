@@ -5,6 +5,18 @@
 #include "engine/engine.h"
 #include "engine/resize.h"
 
+/* The size of a frame of at most max_pixels, or of a share of those that it would have (at least one token's). */
+static omnid_status find_size(int *width, int *height, const omnid_frame *frame, int max_pixels, double share,
+                              omnid_error *err)
+{
+    OMNID_TRY(resize_target(frame->width, frame->height, max_pixels, width, height, err));
+    if (share == 0 || share == 1)
+        return OMNID_OK;
+    int most = (int)((double)*width * *height * share);
+    return resize_target(frame->width, frame->height,
+                         most > RESIZE_UNIT * RESIZE_UNIT ? most : RESIZE_UNIT * RESIZE_UNIT, width, height, err);
+}
+
 static omnid_status copy_frames(omnid_segment *s, const omnid_timeline *tl, const omnid_segment_params *p,
                                 omnid_error *err)
 {
@@ -12,11 +24,12 @@ static omnid_status copy_frames(omnid_segment *s, const omnid_timeline *tl, cons
     if (!tl->parts.video)
         return omnid_fail(err, OMNID_ARGUMENT, "segment %lld has %d frames, its timeline has no picture",
                           (long long)p->index, p->n_frames);
-    OMNID_TRY(resize_target(p->frames[0].width, p->frames[0].height, tl->params.max_pixels, &width, &height, err));
+    OMNID_TRY(find_size(&width, &height, &p->frames[0], tl->params.max_pixels, p->load.pixel_share, err));
     s->width = width;
     s->height = height;
-    for (int i = 0; i < p->n_frames; i++) {
-        const omnid_frame *f = &p->frames[i];
+    bool half = p->load.one_grid && p->n_frames == 4;
+    for (int i = 0; i < (half ? 2 : p->n_frames); i++) {
+        const omnid_frame *f = &p->frames[half ? 2 * i + 1 : i];
         if (!f->rgb || f->width < 1 || f->height < 1 || f->width > RESIZE_MAX_SIDE || f->height > RESIZE_MAX_SIDE ||
             f->stride < 3 * f->width)
             return omnid_fail(err, OMNID_ARGUMENT, "frame %d of segment %lld: %d x %d pixels with rows of %d bytes", i,
@@ -58,11 +71,17 @@ omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl,
                           "segment %lld with %d frames and %d samples: want 0..%lld, 0..4 and 0..%d",
                           (long long)p->index, p->n_frames, p->n_samples, (long long)TIMELINE_MAX_SEGMENT,
                           MEL_SEGMENT_SAMPLES + MEL_AHEAD);
+    if (!(p->load.rho_v >= 0 && p->load.rho_v <= 1 && p->load.pixel_share >= 0 && p->load.pixel_share <= 1))
+        return omnid_fail(err, OMNID_ARGUMENT, "segment %lld: rho_v %g, pixel_share %g: want 0..1", (long long)p->index,
+                          p->load.rho_v, p->load.pixel_share);
     omnid_segment *s = calloc(1, sizeof *s);
     if (!s)
         return omnid_fail(err, OMNID_NOMEM, "no memory for a segment");
     s->index = p->index;
     s->wall_us = p->wall_us;
+    s->rho_v = !tl->params.intra ? 0 : p->load.rho_v > tl->params.rho_v ? p->load.rho_v : tl->params.rho_v;
+    int n_samples = !p->samples ? 0 : p->n_samples < MEL_SEGMENT_SAMPLES ? p->n_samples : MEL_SEGMENT_SAMPLES;
+    s->data_s = p->n_frames * 0.5 > n_samples / 16000.0 ? p->n_frames * 0.5 : n_samples / 16000.0;
     omnid_status status = OMNID_OK;
     if (p->n_frames > 0)
         status = copy_frames(s, tl, p, err);

@@ -16,6 +16,8 @@ struct omnid_segment {
     int width, height; /* after resizing */
     int n_frames;
     uint8_t *frames[4]; /* [height][width][3] */
+    double data_s;      /* how much of its 2 s there is */
+    double rho_v;       /* share of video tokens that leave */
     bool has_audio;
     int n_samples, n_ahead; /* 0..32000 of the segment, 0..40 awaited */
     float *samples;         /* [n_samples + n_ahead] */

@@ -8,7 +8,8 @@
  *   anything else                   is echoed word by word
  *
  * and in the name of the model's folder: "slow" takes 1.5 s to load, "broken" does not load, "failing" steps never work,
- * "lost" has no device from the first step on and ends the process at the second, "behind" takes 100 ms a segment. */
+ * "lost" has no device from the first step on and ends the process at the second, "behind" takes 100 ms a segment, "burdened" 60 ms for each
+ * of two grids of whole frames and 5 ms for one of small ones. */
 #include "engine/omnid.h"
 
 #include <pthread.h>
@@ -20,7 +21,7 @@
 enum { FAKE_WINDOW = 32, FAKE_LAYERS = 4, FAKE_TIMELINES = 8, FAKE_ANSWERS = 1024 };
 
 struct omnid_model {
-    bool failing, lost, behind;
+    bool failing, lost, behind, burdened;
 };
 
 struct omnid_segment {
@@ -87,6 +88,7 @@ omnid_status omnid_model_open(omnid_model **out, const char *folder, const omnid
     (*out)->failing = strstr(folder, "failing") != NULL;
     (*out)->lost = strstr(folder, "lost") != NULL;
     (*out)->behind = strstr(folder, "behind") != NULL;
+    (*out)->burdened = strstr(folder, "burdened") != NULL;
     return OMNID_OK;
 }
 
@@ -292,6 +294,8 @@ static bool run_one(omnid_engine *e)
         pthread_mutex_unlock(&e->lock);
         if (e->model->behind)
             sleep_ms(100);
+        if (e->model->burdened)
+            sleep_ms(report.n_grids == 1 ? 5 : 120);
         e->callbacks.on_segment(e->callbacks.user, tl, &report);
         pthread_mutex_lock(&e->lock);
         return true;
@@ -434,6 +438,10 @@ omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl,
     (*out)->n_frames = p->n_frames;
     (*out)->report = (omnid_segment_report){.index = p->index,
                                             .wall_us = p->wall_us,
+                                            .width = p->load.pixel_share > 0 ? 112 : 224,
+                                            .height = 112,
+                                            .n_grids = p->load.one_grid ? 1 : 2,
+                                            .rho_v = p->load.rho_v > 0 ? p->load.rho_v : 0.8,
                                             .n_video_tokens = p->n_frames,
                                             .n_audio_tokens = p->n_samples / 640,
                                             .encoder_calls = 2,

@@ -282,38 +282,55 @@ static void before_the_first_segment_there_is_a_sentence(void **state)
     assert_int_equal(process_stop(&p, SIGTERM, NULL), 0);
 }
 
+/* Every event from here on. */
+static void subscribe(client *sub, const process *p)
+{
+    char address[256];
+    const int timeout_ms = 20000;
+    sub->context = zmq_ctx_new();
+    sub->socket = zmq_socket(sub->context, ZMQ_SUB);
+    snprintf(address, sizeof address, "ipc://%s", p->events);
+    zmq_setsockopt(sub->socket, ZMQ_SUBSCRIBE, "", 0);
+    zmq_setsockopt(sub->socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
+    assert_int_equal(zmq_connect(sub->socket, address), 0);
+}
+
+/* The next event and its topic, which begins with its name. */
+static json_t *take_event(client *sub, char *topic, size_t n_topic)
+{
+    char body[8192];
+    int n = zmq_recv(sub->socket, topic, n_topic - 1, 0);
+    assert_true(n > 0);
+    topic[n] = '\0';
+    n = zmq_recv(sub->socket, body, sizeof body, 0);
+    assert_true(n > 0);
+    json_t *event = json_loadb(body, (size_t)n, 0, NULL);
+    assert_non_null(event);
+    const char *name = text_at(event, "event");
+    assert_true(strncmp(topic, name, strlen(name)) == 0 && topic[strlen(name)] == '/');
+    return event;
+}
+
 /* Reads events for a while; counts those whose topic begins so. */
 static void events_are_published(void **state)
 {
     (void)state;
     process p;
     client c, sub;
-    char path[160], address[128];
-    int timeout_ms = 10000, n_segment = 0, n_answer = 0, n_source = 0, n_ready = 0;
+    char path[160];
+    int n_segment = 0, n_answer = 0, n_source = 0, n_ready = 0;
     make_fake_model(path, sizeof path, "slow");
     char option[192];
     snprintf(option, sizeof option, "--model=%s", path);
     process_start(&p, OMNID_FAKE, (const char *[]){option, "--answers.publish_text=true", NULL});
-    sub.context = zmq_ctx_new();
-    sub.socket = zmq_socket(sub.context, ZMQ_SUB);
-    snprintf(address, sizeof address, "ipc://%s", p.events);
-    zmq_setsockopt(sub.socket, ZMQ_SUBSCRIBE, "", 0);
-    zmq_setsockopt(sub.socket, ZMQ_RCVTIMEO, &timeout_ms, sizeof timeout_ms);
-    assert_int_equal(zmq_connect(sub.socket, address), 0);
+    subscribe(&sub, &p);
     process_wait_segments(&p, NULL, 1);
     client_open(&c, &p, ZMQ_REQ);
     json_decref(client_ask(&c, "{\"op\":\"ask\",\"question\":\"what now\"}"));
     while (!n_segment || !n_answer || !n_source || !n_ready) {
-        char topic[128], body[8192];
-        int n = zmq_recv(sub.socket, topic, sizeof topic - 1, 0);
-        assert_true(n > 0);
-        topic[n] = '\0';
-        n = zmq_recv(sub.socket, body, sizeof body, 0);
-        assert_true(n > 0);
-        json_t *event = json_loadb(body, (size_t)n, 0, NULL);
-        assert_non_null(event);
+        char topic[128];
+        json_t *event = take_event(&sub, topic, sizeof topic);
         const char *name = text_at(event, "event");
-        assert_true(strncmp(topic, name, strlen(name)) == 0 && topic[strlen(name)] == '/');
         if (strcmp(name, "segment") == 0) {
             assert_string_equal(topic, "segment/default");
             n_segment += number_at(event, "video_tokens") == 4;
@@ -366,10 +383,57 @@ static void an_engine_behind_skips_the_oldest_and_tells(void **state)
     assert_true(n + n_skipped <= n_closed + 30);
     char *log = process_log(&p);
     assert_non_null(strstr(log, "skipped: the engine is behind"));
+    assert_non_null(strstr(log, "taken in with one grid, step 3 of 3"));
     free(log);
     json_decref(status);
     json_decref(timeline);
     client_close(&c);
+    assert_int_equal(process_stop(&p, SIGTERM, NULL), 0);
+    remove_folder(path);
+}
+
+/* Frames that are too much for the engine are taken in more cheaply, step by step, before any more is skipped. */
+static void an_engine_behind_takes_segments_more_cheaply(void **state)
+{
+    (void)state;
+    process p;
+    client c, sub;
+    char path[128], option[160];
+    make_fake_model(path, sizeof path, "burdened");
+    snprintf(option, sizeof option, "--model=%s", path);
+    process_start(&p, OMNID_FAKE, (const char *[]){option, NULL});
+    subscribe(&sub, &p);
+    process_wait_segments(&p, NULL, 1);
+    for (int next = 2; next <= 3;) { /* the first may have been before the subscription */
+        char topic[128];
+        json_t *event = take_event(&sub, topic, sizeof topic);
+        if (strcmp(text_at(event, "event"), "health") == 0 && strcmp(text_at(event, "state"), "load") == 0 &&
+            number_at(event, "step") == next) {
+            assert_string_equal(text_at(event, "load"), next == 2 ? "smaller frames" : "one grid");
+            assert_non_null(strstr(text_at(event, "message"), "the engine is behind: segments from "));
+            next++;
+        }
+        json_decref(event);
+    }
+    client_open(&c, &p, ZMQ_DEALER);
+    bool cheap = false;
+    for (int i = 0; i < 600 && !cheap; i++) {
+        json_t *timeline = client_ask(&c, "{\"op\":\"timeline\"}");
+        const json_t *segments = value_at(timeline, "segments");
+        for (size_t k = 0; k < json_array_size(segments); k++) {
+            const json_t *one = json_array_get(segments, k);
+            if (number_at(one, "grids") == 2)
+                continue;
+            assert_true(number_at(one, "rho_v") == 0.9);
+            assert_true(number_at(one, "width") == 112);
+            cheap = true;
+        }
+        json_decref(timeline);
+        sleep_ms(20);
+    }
+    assert_true(cheap);
+    client_close(&c);
+    client_close(&sub);
     assert_int_equal(process_stop(&p, SIGTERM, NULL), 0);
     remove_folder(path);
 }
@@ -388,6 +452,7 @@ int main(void)
         cmocka_unit_test(before_the_first_segment_there_is_a_sentence),
         cmocka_unit_test(events_are_published),
         cmocka_unit_test(an_engine_behind_skips_the_oldest_and_tells),
+        cmocka_unit_test(an_engine_behind_takes_segments_more_cheaply),
     };
     return cmocka_run_group_tests(tests, start_shared, stop_shared);
 }

@@ -169,10 +169,9 @@ omnid_segment *world_segment(world *w, omnid_timeline *tl, int clip, int s, int6
 {
     static uint8_t frames[4][WORLD_SIDE * WORLD_SIDE * 3];
     static float samples[32040];
-    omnid_segment_params p = {.index = index, .wall_us = 1000000 * (1 + 2 * index)};
+    omnid_segment_params p = {.index = index, .wall_us = 1000000 * (1 + 2 * index), .load = w->load};
     omnid_segment *seg = NULL;
     omnid_error err = {0};
-    (void)w;
     for (int i = 0; i < 4; i++) {
         paint(frames[i], clip, s, i);
         p.frames[i] = (omnid_frame){frames[i], WORLD_SIDE, WORLD_SIDE, 3 * WORLD_SIDE};

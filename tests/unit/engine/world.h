@@ -50,6 +50,7 @@ typedef struct {
     int n_asked;
     omnid_slice *slices;
     int n_slices, slices_capacity;
+    omnid_segment_load load; /* of the segments to come */
     omnid_segment_report last_report;
     int n_visible;
 } world;
