@@ -59,7 +59,7 @@ sum_of() {
 
 # Of the programs, and of the plugin alone.
 programs_sum() {
-    sum_of base engine kernels/*.[ch] kernels/reference bench tools/run tests/unit/kernels tests/golden
+    sum_of base engine kernels/*.[ch] kernels/reference bench tools/run tests/unit/kernels tests/unit/engine tests/golden
 }
 
 plugin_sum() {
@@ -94,7 +94,7 @@ op_names() {
 }
 
 targets() {
-    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run
+    echo omnid_cuda omnid-bench omnid-kernel-bench omnid-run engine_together
     printf 'golden_%s\n' "${golden[@]}"
     op_names | sed 's/^/kernels_/'
 }
@@ -104,6 +104,7 @@ collect() {
     local from=$1 name
     mkdir -p "$pack/bin" "$pack/lib"
     cp "$from/omnid-bench" "$from/omnid-kernel-bench" "$from/omnid-run" "$from/libomnid-cuda.so" "$pack/bin/" || return 1
+    cp "$from/tests/unit/engine/engine_together" "$pack/bin/" || return 1
     for name in "${golden[@]}"; do
         cp "$from/tests/golden/golden_$name" "$pack/bin/" || return 1
     done
@@ -378,6 +379,7 @@ list_golden() {
     echo "M3/stream,graphs $pack/bin/golden_answers M3 stream cuda 0 0 graphs"
     echo "bf16 $pack/bin/golden_bf16 cuda"
     echo "int8 $pack/bin/golden_int8 cuda"
+    echo "together $pack/bin/engine_together"
 }
 
 # Ops whose warps share memory between barriers.

@@ -212,6 +212,7 @@ int cuda_behind(kernels_stream *s, int most)
 
 /* ---- life ---- */
 
+/* Whoever waits for a mark is ahead of the device and may sleep; nobody waits long for the others. */
 static cudaError_t create_events(cuda_stream *s)
 {
     cudaEvent_t *all[3 + CUDA_MARKS] = {&s->staging.done[0], &s->staging.done[1], &s->passed};
@@ -219,7 +220,7 @@ static cudaError_t create_events(cuda_stream *s)
     for (int i = 0; i < CUDA_MARKS; i++)
         all[3 + i] = &s->marks.events[i];
     for (int i = 0; i < 3 + CUDA_MARKS && error == cudaSuccess; i++)
-        error = cudaEventCreateWithFlags(all[i], cudaEventDisableTiming);
+        error = cudaEventCreateWithFlags(all[i], cudaEventDisableTiming | (i < 3 ? 0 : cudaEventBlockingSync));
     return error;
 }
 

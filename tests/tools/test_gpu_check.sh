@@ -79,6 +79,7 @@ stub "$pack/bin/kernels_add" "echo broken; exit 3"
 for name in answers encoders bf16 int8; do
     stub "$pack/bin/golden_$name" 'case "$*" in *cuda | *graphs) echo "cosine 0.9999"; exit 0 ;; *) exit 1 ;; esac'
 done
+stub "$pack/bin/engine_together" 'test "$OMNID_TEST_BACKEND" = cuda'
 stub "$pack/bin/omnid-bench" "for word; do [ \"\$last\" = --json ] && cp '$work/logs/bench-7b.json' \"\$word\"; last=\$word; done; exit 0"
 stub "$pack/bin/omnid-kernel-bench" "echo '| op | ms |'"
 stub "$pack/bin/device-ceiling" "cat '$work/logs/ceiling.json'"
@@ -89,7 +90,7 @@ said=$(PATH=$work/bin:$PATH "$source/tools/gpu-check.sh" --with "$pack" --out "$
 same "exit of a run with a failure" $? 1
 steps=$pack-logs/steps.tsv
 same "ops: one failed" "$(grep -c '^ops.failed.*1 of 5: add ' "$steps")" 1
-same "golden passed" "$(grep -c '^golden.passed.*13 of 13' "$steps")" 1
+same "golden passed" "$(grep -c '^golden.passed.*14 of 14' "$steps")" 1
 same "figures taken" "$(grep -c '^bench-7b.passed' "$steps")$(grep -c '^ceiling.passed' "$steps")" 11
 same "no step but those asked for" "$(cut -f 1 "$steps" | sort | tr '\n' ' ')" "bench-7b ceiling golden kernels ops racecheck "
 same "what took too long" "$(grep -c '^racecheck.cut.*0 of 3 passed, 3 had no time' "$steps")" 1
