@@ -1,6 +1,7 @@
 /* settings.c: GKeyFile and the command line into a config. */
 #include "daemon/settings.h"
 #include "capture/capture.h"
+#include "daemon/cpus.h"
 #include "daemon/model_store.h"
 
 #include <errno.h>
@@ -371,5 +372,8 @@ omnid_status settings_check(const settings *c, omnid_error *err)
     if (c->daemon.answers_deadline_ms > c->daemon.answers_max_deadline_ms)
         return omnid_fail(err, OMNID_FORMAT, "[answers] deadline_ms: want at most max_deadline_ms, %lld, found %lld",
                           (long long)c->daemon.answers_max_deadline_ms, (long long)c->daemon.answers_deadline_ms);
+    cpu_set_t cpus;
+    if (cpus_parse(&cpus, c->daemon.model_cpus, err) != OMNID_OK)
+        return omnid_fail_in(err, "[model]");
     return settings_check_model(c, err);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/cpus.h"
 #include "daemon/plan.h"
 
 /* Steps that may fail one after another before the daemon gives up and lets its supervisor start it afresh. */
@@ -150,11 +151,26 @@ static bool open_engine(worker *w)
     return made;
 }
 
+/* This thread, and those it starts to compute with, run on the processors that are configured. */
+static void pin(const worker *w, cpu_set_t *all, cpu_set_t *own)
+{
+    omnid_error err = {0};
+    if (cpus_parse(all, "", &err) != OMNID_OK || cpus_parse(own, w->settings->daemon.model_cpus, &err) != OMNID_OK) {
+        omnid_log(OMNID_LOG_WARNING, "[model] %s", err.text);
+        *own = *all; /* checked at the start: processors that have gone since */
+    }
+    sched_setaffinity(0, sizeof *own, own);
+}
+
 /* From nothing to READY; false: failed, or asked to stop. */
 static bool prepare(worker *w)
 {
     omnid_error err = {0};
-    if (!open_engine(w))
+    cpu_set_t all, own;
+    pin(w, &all, &own);
+    bool opened = open_engine(w);
+    sched_setaffinity(0, sizeof all, &all); /* not of the cameras' threads, which begin as this one's copies */
+    if (!opened)
         return false;
     for (size_t i = 0; i < w->settings->n_cameras && !atomic_load(&w->stopping); i++) {
         if (camera_start(w->cameras[i], w->engine, &err) != OMNID_OK) {
@@ -163,6 +179,7 @@ static bool prepare(worker *w)
             return false;
         }
     }
+    sched_setaffinity(0, sizeof own, &own);
     atomic_store(&w->percent, 100);
     set_state(w, WORKER_READY);
     return !atomic_load(&w->stopping);

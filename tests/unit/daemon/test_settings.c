@@ -190,6 +190,15 @@ static const struct {
     {"[camera a]\nvideo=test:\nhop_s=80\n", "hop_s: want at most window_s, 64, found 80"},
     {"[answers]\ndeadline_ms=700000\n", "max_deadline_ms"},
     {"[timeline]\nintra=false\n", "intra"},
+    {"[model]\ncpus=0\n", NULL},
+    {"[model]\ncpus=0-0,0\n", NULL},
+    {"[model]\ncpus=1-\n", "[model]: cpus: want processors as 0-3,8, found '1-'"},
+    {"[model]\ncpus=0,\n", "found '0,'"},
+    {"[model]\ncpus=3-1\n", "found '3-1'"},
+    {"[model]\ncpus=-1\n", "found '-1'"},
+    {"[model]\ncpus=0 1\n", "found '0 1'"},
+    {"[model]\ncpus=99999999999999999999\n", "want processors as"},
+    {"[model]\ncpus=1023\n", "processor 1023 is not there"},
     {"[timeline]\nintra=false\n[answers]\nretention=none\n", NULL},
 };
 
