@@ -27,7 +27,7 @@ void ingest_again(ingest *in)
 lane *ingest_lane(const ingest *in)
 {
     bool prefix = in->stage == INGEST_PREFIX && !in->tl->prefix_ready;
-    return prefix || in->stage >= INGEST_PREFILL ? in->fill : in->encode;
+    return prefix || in->stage >= INGEST_INTRA ? in->fill : in->encode;
 }
 
 omnid_status ingest_begin(ingest *in, omnid_timeline *tl, omnid_segment **segment, page_view *view, unsigned modes,
@@ -325,6 +325,7 @@ static omnid_status finish_work(ingest *in, omnid_error *err)
 static omnid_status choose_and_place(ingest *in, omnid_error *err)
 {
     page *p = in->page;
+    lane_follow(in->fill, in->encode);
     if (!in->open)
         take_group(in);
     tensor saliency = tensor_1d((float *)in->audio.saliency.data + in->audio.n_frames, KERNELS_F32, p->n_audio);
@@ -333,7 +334,6 @@ static omnid_status choose_and_place(ingest *in, omnid_error *err)
     p->report.n_video_kept = p->n_video_kept;
     p->report.n_audio_kept = p->n_audio_kept;
     in->layer = in->chunk = 0;
-    lane_follow(in->fill, in->encode);
     if (page_n_kept(p) == 0)
         return finish_work(in, err);
     OMNID_TRY(begin_prefill(in, err));
@@ -434,6 +434,7 @@ omnid_status ingest_commit(ingest *in, omnid_error *err)
 {
     omnid_timeline *tl = in->tl;
     OMNID_TRY(lane_finish(in->fill, err)); /* so that every lane may read the page, and a failure is this segment's */
+    OMNID_TRY(lane_look(in->encode, err)); /* which the other has followed */
     in->page->report.visible_us = omnid_clock_us();
     OMNID_TRY(timeline_append(tl, in->page, err));
     in->page = NULL;

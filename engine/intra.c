@@ -21,7 +21,7 @@ static omnid_status all_of(int32_t **list, int *n_kept, int n, omnid_error *err)
 static omnid_status keep_by(ingest *in, const tensor *score, int n, int k, int32_t *kept, int base, omnid_error *err)
 {
     const kernels_ops *ops = in->tl->engine->ops;
-    kernels_stream *stream = in->encode->stream;
+    kernels_stream *stream = in->fill->stream;
     tensor list = tensor_1d(in->list.data, KERNELS_I32, n - k);
     ops->keep(stream, &list, score, k);
     ops->download(stream, kept, in->list.data, (size_t)(n - k) * sizeof *kept);
@@ -76,7 +76,7 @@ static omnid_status choose_grid(ingest *in, int grid, omnid_error *err)
         return OMNID_OK;
     tensor mine = tensor_2d((float *)in->embeds.data + (int64_t)grid * n * hidden, KERNELS_F32, n, hidden);
     tensor base = base_vectors(in, place, n, hidden), score = tensor_1d(in->scratch.data, KERNELS_F32, n);
-    e->ops->similarity(in->encode->stream, &score, &mine, &base);
+    e->ops->similarity(in->fill->stream, &score, &mine, &base);
     return keep_by(in, &score, n, k, kept, grid * n, err);
 }
 

@@ -1,7 +1,9 @@
 /* lane.c: a stream with its work space. */
 #include "engine/lane.h"
 
+#include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 omnid_status lane_open(lane *l, memory *mem, kernels_priority priority, omnid_error *err)
 {
@@ -74,6 +76,13 @@ omnid_status lane_finish(lane *l, omnid_error *err)
     return kernels_stream_status(l->stream, err);
 }
 
+omnid_status lane_look(lane *l, omnid_error *err)
+{
+    char nothing = 0;
+    l->mem->model->ops->upload(l->stream, &nothing, &nothing, 0);
+    return kernels_stream_status(l->stream, err);
+}
+
 void lane_mark(lane *l)
 {
     const kernels_ops *ops = l->mem->model->ops;
@@ -85,4 +94,16 @@ int lane_behind(lane *l, int most)
 {
     const kernels_ops *ops = l->mem->model->ops;
     return ops->behind ? ops->behind(l->stream, most) : 0;
+}
+
+void lane_wait_either(lane *l, int most, lane *other, int other_most)
+{
+    enum { YIELDS = 100 }; /* a large device is done before a thread has fallen asleep */
+    static const struct timespec nap = {0, 50000};
+    for (int i = 0; lane_behind(l, -1) > most && lane_behind(other, -1) > other_most; i++) {
+        if (i < YIELDS)
+            sched_yield();
+        else
+            nanosleep(&nap, NULL);
+    }
 }

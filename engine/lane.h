@@ -27,10 +27,14 @@ omnid_status lane_copy_rows(lane *l, tensor *to, const tensor *from, omnid_error
 void lane_follow(lane *l, lane *other);
 /* Waits for all work of l; what it found wrong. */
 omnid_status lane_finish(lane *l, omnid_error *err);
+/* What its work has been found wrong so far, without waiting. */
+omnid_status lane_look(lane *l, omnid_error *err);
 
 /* How far the host runs ahead: a mark behind the slice that was enqueued last, and how many marks are still to be reached, after
  * waiting until there are `most` (negative: without waiting). 0 where ops have run when they return. */
 void lane_mark(lane *l);
 int lane_behind(lane *l, int most);
+/* Waits until l has at most `most` of them left, or other at most other_most. */
+void lane_wait_either(lane *l, int most, lane *other, int other_most);
 
 #endif

@@ -271,21 +271,34 @@ static omnid_status lose_segment(omnid_engine *e, ingest *in, ingest *behind, om
     return err->status;
 }
 
-/* Lanes: the encoders of the second segment run beside the prefill of the first, as far as where it compares itself with that.
- * The host is at most one slice of each lane ahead of the one that runs, so a question finds the device free soon. */
+/* How many slices of its lane the host may be ahead of the one that runs: few, so that a question finds the device free soon.
+ * One of prefill takes as long as several of an encoder. */
+static int most_ahead(const ingest *in)
+{
+    return in->stage == INGEST_DONE ? 0 : ingest_lane(in) == in->fill ? 1 : 3;
+}
+
+static bool has_room(const ingest *in)
+{
+    return lane_behind(ingest_lane(in), -1) <= most_ahead(in);
+}
+
+/* Lanes: the encoders of the second segment run beside the prefill of the first, as far as where it compares itself with that;
+ * the device has some of them to do while the host chooses the first one's tokens. */
 static ingest *choose_ingest(ingest *first, ingest *second)
 {
-    enum { AHEAD = 1 };
-    bool encodes = second->stage != INGEST_IDLE && second->stage != INGEST_INTRA;
-    bool done = first->stage == INGEST_DONE;
-    if (done && lane_behind(first->fill, -1) == 0)
-        return first;
-    if (!done && lane_behind(ingest_lane(first), -1) <= AHEAD)
-        return first;
-    if (encodes && lane_behind(ingest_lane(second), -1) <= AHEAD)
+    bool encodes = second->stage != INGEST_IDLE && second->stage < INGEST_INTRA;
+    bool goes_before = first->stage == INGEST_INTRA && encodes && ingest_lane(second) == second->encode;
+    if (goes_before && has_room(second))
         return second;
-    lane_behind(ingest_lane(first), done ? 0 : AHEAD);
-    return first;
+    if (has_room(first))
+        return first;
+    if (!encodes) {
+        lane_behind(ingest_lane(first), most_ahead(first));
+        return first;
+    }
+    lane_wait_either(ingest_lane(first), most_ahead(first), ingest_lane(second), most_ahead(second));
+    return has_room(first) ? first : second;
 }
 
 static omnid_status ingest_slice(omnid_engine *e, omnid_error *err)
@@ -297,7 +310,7 @@ static omnid_status ingest_slice(omnid_engine *e, omnid_error *err)
     order_background(e, &first, &second);
     if (first->stage == INGEST_IDLE)
         status = begin_ingest(e, first, second, err);
-    else if (engine_has_lanes(e) && second->stage == INGEST_IDLE && first->stage >= INGEST_PREFILL)
+    else if (engine_has_lanes(e) && second->stage == INGEST_IDLE && first->stage >= INGEST_INTRA)
         status = begin_ingest(e, second, first, err);
     if (status != OMNID_OK || first->stage == INGEST_IDLE)
         return status;
