@@ -13,7 +13,7 @@
 #include "daemon/plan.h"
 
 /* Steps that may fail one after another before the daemon gives up and lets its supervisor start it afresh. */
-enum { WORKER_MAX_FAILURES = 20, WORKER_STEP_MS = 500, WORKER_RETRY_MS = 50 };
+enum { WORKER_MAX_FAILURES = 20, WORKER_STEP_MS = 500, WORKER_RETRY_MS = 50, WORKER_WARM_UP_MS = 1500 };
 enum { PACE_SKIPPED = 1 /* compiles and loads code */, PACE_SEGMENTS = 3 };
 
 /* What a camera's first segments take. */
@@ -139,12 +139,24 @@ static omnid_status make_engine(worker *w, const plan *p, omnid_error *err)
     return omnid_engine_create(&w->engine, w->model, &p->engine, &callbacks, err);
 }
 
+/* The first question is to be as fast as the others. */
+static void warm_up(worker *w, const plan *p)
+{
+    omnid_error err = {0};
+    int64_t start_us = omnid_clock_us();
+    if (omnid_engine_warm_up(w->engine, &p->timelines[0], WORKER_WARM_UP_MS, &err) != OMNID_OK)
+        omnid_log(OMNID_LOG_WARNING, "warming up: %s", err.text);
+    omnid_log(OMNID_LOG_DEBUG, "warmed up in %.2f s", (double)(omnid_clock_us() - start_us) / 1e6);
+}
+
 /* False: w has failed. */
 static bool open_engine(worker *w)
 {
     omnid_error err = {0};
     plan p = {0};
     bool opened = open_model(w, &p, &err) == OMNID_OK, made = opened && make_engine(w, &p, &err) == OMNID_OK;
+    if (made && !atomic_load(&w->stopping))
+        warm_up(w, &p);
     plan_clear(&p);
     if (!made)
         fail(w, opened ? EXIT_ENGINE : EXIT_MODEL, &err);

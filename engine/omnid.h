@@ -193,6 +193,13 @@ OMNID_API omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_
 /* Makes a waiting step return AGAIN. Any thread. */
 OMNID_API void omnid_engine_wake(omnid_engine *e);
 
+/* Where a device loads, chooses or records when work is done for the first time, has that done: made-up segments and questions
+ * run through a timeline of these parameters until its window is full, or at_most_ms have passed (to the end of what is in
+ * hand). Callbacks and status hear nothing of it. Else returns at once. Before any timeline is there, on the thread that steps.
+ * Errors are those of the first that failed; the engine can be used nevertheless, unless its device is lost. */
+OMNID_API omnid_status omnid_engine_warm_up(omnid_engine *e, const omnid_timeline_params *p, int at_most_ms,
+                                            omnid_error *err);
+
 typedef struct {
     int n_timelines, n_open_answers, n_queued_segments;
     uint64_t memory_bytes; /* weights, KV, work space held now; of them: */

@@ -342,6 +342,12 @@ omnid_status omnid_engine_step(omnid_engine *e, int timeout_ms, omnid_error *err
     return ran ? OMNID_OK : OMNID_AGAIN;
 }
 
+omnid_status omnid_engine_warm_up(omnid_engine *e, const omnid_timeline_params *p, int at_most_ms, omnid_error *err)
+{
+    (void)e, (void)p, (void)at_most_ms, (void)err;
+    return OMNID_OK;
+}
+
 void omnid_engine_wake(omnid_engine *e)
 {
     pthread_mutex_lock(&e->lock);

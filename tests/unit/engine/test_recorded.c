@@ -121,11 +121,46 @@ static void a_question_waits_once(void **state)
     world_close(&w);
 }
 
+/* After it the first question is replayed, and nobody has heard of any other. */
+static void warm_from_the_first_question(void **state)
+{
+    static world w, cold;
+    (void)state;
+    omnid_timeline_params tp = omnid_timeline_params_default();
+    omnid_question_params q = omnid_question_params_default();
+    omnid_error err = {0};
+    q.question = "What is it that moves there?";
+    q.max_tokens = 3;
+    tp.window_segments = 2;
+    tp.max_pixels = WORLD_SIDE * WORLD_SIDE;
+    world_open(&w, "M3", backend(), NULL);
+    world_open(&cold, "M3", backend(), NULL);
+    world_ok(omnid_engine_warm_up(w.engine, &tp, 60000, &err), &err);
+    assert_int_equal(w.n_slices, 0);
+    assert_int_equal(w.n_visible, 0);
+    omnid_engine_status status = omnid_engine_get_status(w.engine);
+    assert_int_equal(status.n_timelines, 0);
+    assert_int_equal(status.n_answers, 0);
+    assert_true(status.ttft_p50_ms == 0);
+    world_timeline(&w, &tp);
+    world_timeline(&cold, &tp);
+    world_feed(&w, w.timeline, 3, 0, 0, 3);
+    world_feed(&cold, cold.timeline, 3, 0, 0, 3);
+    const world_answer *a = world_ask(&w, w.timeline, &q, NULL), *b = world_ask(&cold, cold.timeline, &q, NULL);
+    assert_int_equal(a->timings.replays, records() ? a->n_tokens : 0);
+    assert_true(b->timings.replays < a->n_tokens || !records());
+    assert_true(world_distance(&w, a, b) == 0);
+    assert_string_equal(a->text, b->text);
+    world_close(&w);
+    world_close(&cold);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(recordings_are_what_the_reference_says),
         cmocka_unit_test(a_question_waits_once),
+        cmocka_unit_test(warm_from_the_first_question),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
