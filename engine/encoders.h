@@ -1,4 +1,4 @@
-/* encoders.h: the audio tower over one segment and the vision tower over one grid, slice by slice. */
+/* encoders.h: the audio tower over one segment and the vision tower over its grids, slice by slice. */
 #ifndef ENGINE_ENCODERS_H
 #define ENGINE_ENCODERS_H
 
@@ -9,9 +9,9 @@ typedef struct {
     memory *mem;
     kernels_stream *stream;
     buffer norm, qkv, attn, wide, ffn, merged;
-    buffer vision_cos, vision_sin, order, inverse; /* of the present grid size */
-    int32_t *spans;                                /* host: window spans, [n_spans + 1] */
-    int n_spans, columns, rows;                    /* grid size the vision tables are for; 0 = none */
+    buffer vision_cos, vision_sin, order, inverse; /* of the present grid size; all but order for each of n_grids */
+    int32_t *spans;                                /* host: window spans of all grids, [n_grids n_spans + 1] */
+    int n_spans, columns, rows, n_grids;           /* grid size the vision tables are for; 0 = none */
 } encoder_work;
 
 void encoder_work_init(encoder_work *w, memory *mem, kernels_stream *s);
@@ -35,18 +35,21 @@ omnid_status audio_run_layer(encoder_work *w, audio_run *a, int layer, omnid_err
 omnid_status audio_run_finish(encoder_work *w, audio_run *a, tensor *tokens, tensor *saliency, omnid_error *err);
 void audio_run_free(memory *mem, audio_run *a);
 
-/* One grid (two frames) on its way through the vision tower. */
+enum { VISION_MAX_GRIDS = 2 };
+
+/* Grids (of two frames each) on their way through the vision tower, beside one another: none sees another. */
 typedef struct {
     int columns, rows; /* tokens: width / 28, height / 28 */
-    buffer frames;     /* U8 [2][H][W][3] */
-    buffer x;          /* F32 [4 columns rows][d], patches in window order */
+    int n_grids;
+    buffer frames; /* U8 [n_grids][2][H][W][3] */
+    buffer x;      /* F32 [n_grids][4 columns rows][d], patches in window order */
 } vision_run;
 
-/* first, second: host RGB [28 rows][28 columns][3], dense. */
-omnid_status vision_run_front(encoder_work *w, vision_run *v, const uint8_t *first, const uint8_t *second, int columns,
+/* frames: host RGB [28 rows][28 columns][3], dense; 2 n_grids of them, n_grids at most VISION_MAX_GRIDS. */
+omnid_status vision_run_front(encoder_work *w, vision_run *v, const uint8_t *const *frames, int n_grids, int columns,
                               int rows, omnid_error *err);
 omnid_status vision_run_block(encoder_work *w, vision_run *v, int block, omnid_error *err);
-/* tokens F32 [columns rows][hidden of the decoder] in raster order. */
+/* tokens F32 [n_grids][columns rows][hidden of the decoder] in raster order. */
 omnid_status vision_run_finish(encoder_work *w, vision_run *v, tensor *tokens, omnid_error *err);
 void vision_run_free(memory *mem, vision_run *v);
 

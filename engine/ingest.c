@@ -179,22 +179,28 @@ static omnid_status audio_finish(ingest *in, omnid_error *err)
     return audio_run_finish(in->encode->encoder, &in->audio, &tokens, &saliency, err);
 }
 
+/* Where segments have lanes the device is so wide that all their grids go at once; else one, so that a slice stays short. */
 static omnid_status vision_front(ingest *in, omnid_error *err)
 {
     const omnid_segment *s = in->segment;
-    int second = 2 * in->grid + 1 < s->n_frames ? 2 * in->grid + 1 : 2 * in->grid; /* an odd last frame is repeated */
+    const uint8_t *frames[2 * VISION_MAX_GRIDS];
+    int n = engine_has_lanes(in->tl->engine) ? in->n_grids - in->grid : 1;
+    for (int i = 0; i < 2 * n; i++) { /* an odd last frame is repeated */
+        int at = 2 * in->grid + i;
+        frames[i] = s->frames[at < s->n_frames ? at : at - 1];
+    }
     in->stage = INGEST_VISION_BLOCKS;
     in->layer = 0;
     in->page->report.encoder_calls++;
-    return vision_run_front(in->encode->encoder, &in->vision, s->frames[2 * in->grid], s->frames[second],
-                            in->page->columns, in->page->rows, err);
+    return vision_run_front(in->encode->encoder, &in->vision, frames, n, in->page->columns, in->page->rows, err);
 }
 
 static omnid_status vision_finish(ingest *in, omnid_error *err)
 {
-    const int hidden = in->tl->engine->model->config.text.hidden, n = in->page->columns * in->page->rows;
-    tensor tokens = tensor_2d((float *)in->embeds.data + (int64_t)in->grid * n * hidden, KERNELS_F32, n, hidden);
-    in->grid++;
+    const int hidden = in->tl->engine->model->config.text.hidden, grid = in->page->columns * in->page->rows;
+    int n = in->vision.n_grids * grid;
+    tensor tokens = tensor_2d((float *)in->embeds.data + (int64_t)in->grid * grid * hidden, KERNELS_F32, n, hidden);
+    in->grid += in->vision.n_grids;
     in->stage = INGEST_VISION_FRONT;
     return vision_run_finish(in->encode->encoder, &in->vision, &tokens, err);
 }
@@ -395,7 +401,7 @@ static omnid_status run_stage(ingest *in, omnid_slice *slice, omnid_error *err)
         in->stage = INGEST_INTRA;
         return OMNID_OK;
     case INGEST_VISION_BLOCKS:
-        slice->n_rows = 4 * in->page->columns * in->page->rows;
+        slice->n_rows = 4 * in->vision.n_grids * in->page->columns * in->page->rows;
         OMNID_TRY(vision_run_block(in->encode->encoder, &in->vision, in->layer, err));
         if (++in->layer == c->vision.depth)
             in->stage = INGEST_VISION_FINISH;

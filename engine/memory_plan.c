@@ -109,7 +109,7 @@ static uint64_t rows_bytes(const omnid_model *m, uint64_t rows, uint64_t n_sets)
            n_sets * (1 + rows / 64) * sizeof(kernels_descriptor);
 }
 
-/* audio_encoder.c, vision_encoder.c: one slice of either; n tokens a grid. */
+/* audio_encoder.c, vision_encoder.c: one slice of either; n tokens of all its grids. */
 static uint64_t encoder_bytes(const omnid_model *m, uint64_t n)
 {
     const vision_config *v = &m->config.vision;
@@ -120,17 +120,19 @@ static uint64_t encoder_bytes(const omnid_model *m, uint64_t n)
     uint64_t norm = es * larger(p * d, frames * da), attn = norm;
     uint64_t qkv = larger(es * 3 * p * d, larger(es * 3 * frames * da, sizeof(float) * n_mel * da));
     uint64_t wide = es * larger(p * larger(1176, 2 * f), larger(n_mel * 3 * in, frames * fa));
-    uint64_t ffn = es * larger(p * ((f + 31) / 32 * 32), p * d), merged = sizeof(float) * n * (uint64_t)m->config.text.hidden;
+    uint64_t ffn = es * larger(p * ((f + 31) / 32 * 32), p * d),
+             merged = sizeof(float) * n * (uint64_t)m->config.text.hidden;
     uint64_t tables = sizeof(float) * p * d / (uint64_t)v->n_heads + 2 * sizeof(int32_t) * n;
     return norm + attn + qkv + wide + ffn + merged + tables;
 }
 
-/* ingest.h: one segment on its way in, but its KV; its view of tokens and pages. */
-static uint64_t ingest_bytes(const omnid_model *m, uint64_t n, uint64_t tokens, uint64_t pages)
+/* ingest.h: one segment on its way in, but its KV; its view of tokens and pages. n tokens a grid, at_once
+ * of all grids of a slice. */
+static uint64_t ingest_bytes(const omnid_model *m, uint64_t n, uint64_t at_once, uint64_t tokens, uint64_t pages)
 {
     const uint64_t hidden = (uint64_t)m->config.text.hidden, all = PLAN_GRIDS * n + PLAN_AUDIO,
                    n_mel = MEL_SEGMENT_FRAMES;
-    uint64_t vision = n * (2 * 28 * 28 * 3 + 4 * (uint64_t)m->config.vision.hidden * sizeof(float));
+    uint64_t vision = at_once * (2 * 28 * 28 * 3 + 4 * (uint64_t)m->config.vision.hidden * sizeof(float));
     uint64_t audio = sizeof(float) *
                      (n_mel * (uint64_t)m->config.audio.n_mels + n_mel / 2 * (uint64_t)m->config.audio.hidden + n_mel);
     uint64_t view =
@@ -194,9 +196,10 @@ uint64_t memory_plan_work(const omnid_model *m, const kernels_memory *device, co
     uint64_t lists =
         3 * (2 * (tokens + PLAN_QUERY) + 1024) * sizeof(int32_t) + slice_rows * hidden; /* engine.h: ids, iota */
     const uint64_t lanes = m->ops->wait ? 3 : 1,
-                   pairs = lanes > 1 ? 2 : 1; /* engine.c: streams, and work spaces of each kind */
-    uint64_t scratch = lanes * (device->stream + PLAN_SCRATCH * largest_product(m, n, slice_rows));
-    return pairs * (decoder_bytes(m, slice_rows) + encoder_bytes(m, n)) +
-           (1 + pairs) * (ingest_bytes(m, n, tokens, pages) + 2 * n * hidden * sizeof(float)) +
+                   pairs = lanes > 1 ? 2 : 1;                /* engine.c: streams, and work spaces of each kind */
+    const uint64_t at_once = lanes > 1 ? PLAN_GRIDS * n : n; /* ingest.c: vision_front */
+    uint64_t scratch = lanes * (device->stream + PLAN_SCRATCH * largest_product(m, at_once, slice_rows));
+    return pairs * (decoder_bytes(m, slice_rows) + encoder_bytes(m, at_once)) +
+           (1 + pairs) * (ingest_bytes(m, n, at_once, tokens, pages) + 2 * n * hidden * sizeof(float)) +
            questions * (question_bytes(m, tokens, pages) + pinned) + again + lists + scratch;
 }
