@@ -165,7 +165,6 @@ void answer_reset(memory *mem, answer *a)
     free(a->host_logits);
     free(a->first_logits);
     free(a->layers);
-    free(a->angles);
     free(a->classes);
     free(a->in_rows);
     free(a->host_list);
@@ -176,6 +175,9 @@ void answer_reset(memory *mem, answer *a)
                    .rows = a->rows,
                    .own_rows = a->own_rows,
                    .spare_x = a->spare_x,
+                   .in_cos = a->in_cos,
+                   .in_sin = a->in_sin,
+                   .places = a->places,
                    .own = a->own,
                    .seen = a->seen};
     *a = kept;
@@ -187,7 +189,7 @@ void answer_free(memory *mem, answer *a)
     page_view_free(mem, &a->view);
     row_set_free(mem, &a->own_rows);
     kv_store_free(mem, &a->own);
-    buffer *all[] = {&a->lists, &a->S, &a->rows, &a->spare_x, &a->seen};
+    buffer *all[] = {&a->lists, &a->S, &a->rows, &a->spare_x, &a->in_cos, &a->in_sin, &a->places, &a->seen};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         buffer_free(mem, all[i]);
     free(a);

@@ -65,7 +65,8 @@ typedef struct answer {
     row_set own_rows; /* survivors and query */
     buffer spare_x;   /* the other half of own_rows.x while rows leave */
     kernels_key *host_list; /* own path: the present list */
-    float *angles;          /* own path: [2][n_tables][n entered + n query][head_dim / 2] of the rows that came in */
+    buffer in_cos, in_sin;  /* own path: F32 [n_tables][n entered + n query][head_dim / 2] of the rows that came in */
+    buffer places;          /* own path: I32, the rows of those that own_rows' tables are made of */
     uint8_t *classes;       /* own path: of the rows that came in */
     int32_t *in_rows;       /* own path: present row -> row that came in */
     kv_store own;           /* query and answer rows; survivors' too on the own path */

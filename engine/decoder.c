@@ -79,15 +79,37 @@ omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max
     return OMNID_OK;
 }
 
-omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
-                            const float *sin, const uint8_t *classes, omnid_error *err)
+/* Room for the tables of r's rows. */
+static omnid_status reserve_tables(memory *mem, row_set *r, int n_tables, omnid_error *err)
 {
-    size_t half = (size_t)mem->model->config.text.head_dim / 2, row = half * sizeof(float);
+    size_t row = (size_t)mem->model->config.text.head_dim / 2 * sizeof(float);
     size_t size = (size_t)n_tables * (size_t)r->n_rows * row;
     OMNID_TRY(buffer_reserve(mem, &r->cos, size, err));
     OMNID_TRY(buffer_reserve(mem, &r->sin, size, err));
     OMNID_TRY(buffer_reserve(mem, &r->key_table, (size_t)r->n_rows * sizeof(int32_t), err));
     r->n_tables = n_tables;
+    return OMNID_OK;
+}
+
+static omnid_status upload_key_tables(kernels_stream *s, row_set *r, int n_tables, const uint8_t *classes,
+                                      omnid_error *err)
+{
+    int32_t *tables = malloc(((size_t)r->n_rows + 1) * sizeof *tables);
+    if (!tables)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", r->n_rows);
+    for (int i = 0; i < r->n_rows; i++)
+        tables[i] = n_tables > 1 ? classes[i] : 0;
+    s->ops->upload(s, r->key_table.data, tables, (size_t)r->n_rows * sizeof *tables);
+    free(tables);
+    return OMNID_OK;
+}
+
+omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
+                            const float *sin, const uint8_t *classes, omnid_error *err)
+{
+    size_t half = (size_t)mem->model->config.text.head_dim / 2, row = half * sizeof(float);
+    size_t size = (size_t)n_tables * (size_t)r->n_rows * row;
+    OMNID_TRY(reserve_tables(mem, r, n_tables, err));
     char *to_cos = r->cos.data, *to_sin = r->sin.data;
     if (r->n_chunks == 1) { /* they lie as they come */
         s->ops->upload(s, to_cos, cos, size);
@@ -102,14 +124,33 @@ omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_ta
             to_cos += bytes;
             to_sin += bytes;
         }
-    int32_t *tables = malloc(((size_t)r->n_rows + 1) * sizeof *tables);
-    if (!tables)
-        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", r->n_rows);
-    for (int i = 0; i < r->n_rows; i++)
-        tables[i] = n_tables > 1 ? classes[i] : 0;
-    s->ops->upload(s, r->key_table.data, tables, (size_t)r->n_rows * sizeof *tables);
-    free(tables);
-    return OMNID_OK;
+    return upload_key_tables(s, r, n_tables, classes, err);
+}
+
+omnid_status row_set_gather(memory *mem, kernels_stream *s, row_set *r, int n_tables, int n, const buffer *cos,
+                            const buffer *sin, const int32_t *rows, const uint8_t *classes, buffer *list,
+                            omnid_error *err)
+{
+    int64_t half = mem->model->config.text.head_dim / 2, n_out = (int64_t)n_tables * r->n_rows, at = 0;
+    OMNID_TRY(reserve_tables(mem, r, n_tables, err));
+    OMNID_TRY(buffer_reserve(mem, list, (size_t)n_out * sizeof(int32_t), err));
+    int32_t *from = malloc(((size_t)n_out + 1) * sizeof *from);
+    if (!from)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for the places of %d rows", r->n_rows);
+    for (int c = 0; c < r->n_chunks; c++)
+        for (int table = 0; table < n_tables; table++)
+            for (int i = r->first[c]; i < r->first[c + 1]; i++)
+                from[at++] = table * n + rows[i];
+    s->ops->upload(s, list->data, from, (size_t)n_out * sizeof *from);
+    free(from);
+    tensor entries = tensor_1d(list->data, KERNELS_I32, n_out);
+    tensor to_cos = buffer_2d(&r->cos, KERNELS_F32, n_out, half), to_sin = buffer_2d(&r->sin, KERNELS_F32, n_out, half);
+    tensor all_cos = buffer_2d(cos, KERNELS_F32, (int64_t)n_tables * n, half);
+    tensor all_sin = buffer_2d(sin, KERNELS_F32, (int64_t)n_tables * n, half);
+    s->ops->gather_rows(s, &to_cos, &all_cos, &entries);
+    s->ops->gather_rows(s, &to_sin, &all_sin, &entries);
+    OMNID_TRY(upload_key_tables(s, r, n_tables, classes, err));
+    return kernels_stream_status(s, err);
 }
 
 omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const position *at, const uint8_t *classes,

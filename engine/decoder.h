@@ -42,6 +42,11 @@ omnid_status row_set_cut(memory *mem, row_set *r, int n_rows, int split, int max
 /* Uploads the tables. cos, sin: host [n_tables][n_rows][head_dim / 2]; classes: host [n_rows]. After row_set_cut. NOMEM. */
 omnid_status row_set_upload(memory *mem, kernels_stream *s, row_set *r, int n_tables, const float *cos,
                             const float *sin, const uint8_t *classes, omnid_error *err);
+/* The same from tables in the backend's memory, cos and sin F32 [n_tables][n][head_dim / 2]: row i's is row rows[i] of each.
+ * rows: host [n_rows]; list: the caller's memory for a list, in which it is left. NOMEM. */
+omnid_status row_set_gather(memory *mem, kernels_stream *s, row_set *r, int n_tables, int n, const buffer *cos,
+                            const buffer *sin, const int32_t *rows, const uint8_t *classes, buffer *list,
+                            omnid_error *err);
 /* The same from the rows' places (moved by delta), at and classes: host [n_rows]. NOMEM. */
 omnid_status row_set_place(memory *mem, kernels_stream *s, row_set *r, const position *at, const uint8_t *classes,
                            int64_t delta, omnid_error *err);

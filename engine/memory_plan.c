@@ -163,7 +163,9 @@ static uint64_t again_bytes(const omnid_model *m, uint64_t tokens, unsigned mode
                    : modes & OMNID_MODE_DEFERRED ? c->n_layers - c->n_layers / 2
                                                  : 0;
     uint64_t spare = (tokens + PLAN_QUERY) * (uint64_t)c->hidden * sizeof(float);
-    return n_layers ? tokens * row_bytes(m, n_layers) + rows_bytes(m, tokens + PLAN_QUERY, 1) + spare : 0;
+    uint64_t places = (tokens + PLAN_QUERY) * KERNELS_N_CLASSES *
+                      ((uint64_t)c->head_dim * sizeof(float) + sizeof(int32_t)); /* of the rows that came in */
+    return n_layers ? tokens * row_bytes(m, n_layers) + rows_bytes(m, tokens + PLAN_QUERY, 1) + spare + places : 0;
 }
 
 /* The most numbers that one product gives, in f32. */

@@ -1,7 +1,6 @@
 /* question_own.c: the layers in which survivors run again with the query (deferred: the upper half; offline: all): their
  * keys and values live in the fork, and who leaves after a layer has no row in the next. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/engine.h"
 
@@ -42,12 +41,13 @@ static omnid_status place_in(answer *a, int n, omnid_error *err)
     omnid_engine *e = a->timeline->engine;
     int all = n + a->ask.query.n, half = e->model->config.text.head_dim / 2;
     size_t size = (size_t)n_tables_of(a) * (size_t)all * (size_t)half;
+    OMNID_TRY(buffer_reserve(&e->memory, &a->in_cos, size * sizeof(float), err));
+    OMNID_TRY(buffer_reserve(&e->memory, &a->in_sin, size * sizeof(float), err));
     position *at = malloc(((size_t)all + 1) * sizeof *at);
-    float *angles = realloc(a->angles, (2 * size + 1) * sizeof *angles);
-    if (angles)
-        a->angles = angles;
+    float *angles = malloc((2 * size + 1) * sizeof *angles);
     if (!at || !angles) {
         free(at);
+        free(angles);
         return omnid_fail(err, OMNID_NOMEM, "no memory for the places of %d rows", all);
     }
     for (int i = 0; i < all; i++) {
@@ -67,35 +67,26 @@ static omnid_status place_in(answer *a, int n, omnid_error *err)
         a->in_rows[i] = i;
     }
     rotary_tables(angles, angles + size, e->model, at, all, a->view.delta);
+    e->ops->upload(e->stream, a->in_cos.data, angles, size * sizeof *angles);
+    e->ops->upload(e->stream, a->in_sin.data, angles + size, size * sizeof *angles);
     free(at);
-    return OMNID_OK;
+    free(angles);
+    return kernels_stream_status(e->stream, err);
 }
 
 /* Places of the rows now in, from those of the rows that came in. */
-static omnid_status upload_places(answer *a, int n_in, int rows, omnid_error *err)
+static omnid_status take_places(answer *a, int n_in, int rows, omnid_error *err)
 {
     omnid_engine *e = a->timeline->engine;
-    int n_tables = n_tables_of(a), all = n_in + a->ask.query.n;
-    size_t half = (size_t)e->model->config.text.head_dim / 2, size = (size_t)n_tables * (size_t)rows * half;
-    float *angles = malloc((2 * size + 1) * sizeof *angles);
     uint8_t *classes = malloc((size_t)rows + 1);
-    omnid_status status = angles && classes ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", rows);
-    if (status == OMNID_OK) {
-        const float *cos = a->angles, *sin = a->angles + (size_t)n_tables * (size_t)all * half;
-        for (int t = 0; t < n_tables; t++)
-            for (int i = 0; i < rows; i++) {
-                size_t to = ((size_t)t * (size_t)rows + (size_t)i) * half;
-                size_t from = ((size_t)t * (size_t)all + (size_t)a->in_rows[i]) * half;
-                memcpy(angles + to, cos + from, half * sizeof *angles);
-                memcpy(angles + size + to, sin + from, half * sizeof *angles);
-            }
-        for (int i = 0; i < rows; i++)
-            classes[i] = a->classes[a->in_rows[i]];
-        status = row_set_upload(&e->memory, e->stream, &a->own_rows, n_tables, angles, angles + size, classes, err);
-        for (int l = a->layer; status == OMNID_OK && l < a->own.n_layers && a->n[l] == a->n[a->layer]; l++)
-            kv_store_set_classes(e->stream, &a->own, l, 0, classes, rows);
-    }
-    free(angles);
+    if (!classes)
+        return omnid_fail(err, OMNID_NOMEM, "no memory for %d rows", rows);
+    for (int i = 0; i < rows; i++)
+        classes[i] = a->classes[a->in_rows[i]];
+    omnid_status status = row_set_gather(&e->memory, e->stream, &a->own_rows, n_tables_of(a), n_in + a->ask.query.n,
+                                         &a->in_cos, &a->in_sin, a->in_rows, classes, &a->places, err);
+    for (int l = a->layer; status == OMNID_OK && l < a->own.n_layers && a->n[l] == a->n[a->layer]; l++)
+        kv_store_set_classes(e->stream, &a->own, l, 0, classes, rows);
     free(classes);
     return status;
 }
@@ -109,7 +100,7 @@ static omnid_status lay_out_layer(answer *a, bool moved, omnid_error *err)
     OMNID_TRY(row_set_cut(&e->memory, r, rows, n, e->params.slice_rows, 1, err));
     answer_describe(a, a->layer, r, 0, n);
     row_set_upload_descriptors(e->stream, r);
-    return moved ? upload_places(a, (int)a->n[a->listed_layers], rows, err) : kernels_stream_status(e->stream, err);
+    return moved ? take_places(a, (int)a->n[a->listed_layers], rows, err) : kernels_stream_status(e->stream, err);
 }
 
 /* The list of a layer whose tokens are rows 0 .. n - 1 of the fork's own page. */
