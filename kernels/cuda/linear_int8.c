@@ -2,7 +2,8 @@
  * at a time becomes a plain weight in scratch memory, whose size depends on no weight. */
 #include "kernels/cuda/cuda.h"
 
-enum { SLICE_BYTES = 64 << 20, SLICE_FEATURES = 128 /* a slice has a multiple of this */ };
+/* A slice is written, then read once for each tile of rows: it has to stay in an L2 of 40 MB and more, beside x and y. */
+enum { SLICE_BYTES = 16 << 20, SLICE_FEATURES = 128 /* a slice has a multiple of this */ };
 
 /* Columns first .. first + n - 1. */
 static tensor columns(const tensor *t, int64_t first, int64_t n)
