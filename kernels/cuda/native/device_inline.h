@@ -40,6 +40,22 @@ static __device__ __forceinline__ void cuda_store_words(void *to, unsigned a, un
     asm volatile("st.global.v2.u32 [%0], {%1, %2};\n" ::"l"(__cvta_generic_to_global(to)), "r"(a), "r"(b) : "memory");
 }
 
+/* ---- loads of 16 bytes of device memory, aligned to that ---- */
+
+struct alignas(16) cuda_words {
+    unsigned at[4];
+};
+
+/* For what a kernel reads once and nobody writes meanwhile: weights. They leave the L1 to what is read again. */
+static __device__ __forceinline__ cuda_words cuda_load_once(const void *from)
+{
+    cuda_words words;
+    asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];\n"
+                 : "=r"(words.at[0]), "=r"(words.at[1]), "=r"(words.at[2]), "=r"(words.at[3])
+                 : "l"(__cvta_generic_to_global(from)));
+    return words;
+}
+
 /* ---- asynchronous copies into shared memory ---- */
 
 /* 16 bytes from device memory to shared memory, both 16-byte aligned; zeros when not valid (from is not read then). Done

@@ -25,6 +25,15 @@ static inline void cuda_store_words(void *to, unsigned a, unsigned b)
     *static_cast<uint2 *>(to) = {a, b};
 }
 
+struct alignas(16) cuda_words {
+    unsigned at[4];
+};
+
+static inline cuda_words cuda_load_once(const void *from)
+{
+    return *static_cast<const cuda_words *>(from);
+}
+
 static inline void cuda_copy_async(void *shared, const void *from, bool valid)
 {
     cuda_emulation::copy_later(shared, from, 16, valid ? 16 : 0);

@@ -293,6 +293,29 @@ static void test_whole_packs(void **state)
     test_close(&reference);
 }
 
+/* Rows so long and features so few that a backend shares a feature out, and rows that end inside a share. */
+static void test_long_rows(void **state)
+{
+    (void)state;
+    static const int64_t ks[] = {1024, 2048, 2056, 3584, 4112, 8208, 4099};
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int i = 0; i < 7 * 4; i++) {
+        shape s = {.m = (int64_t[]){1, 3, 1, 4}[i % 4],
+                   .k = ks[i / 4],
+                   .n_parts = 1,
+                   .n = {i % 3 ? 5 : 17},
+                   .part_dtype = {KERNELS_BF16},
+                   .bias = {i % 2 == 0},
+                   .precision = (kernels_precision[]){KERNELS_PLAIN_BF16, KERNELS_PLAIN_F32, KERNELS_INT8}[i % 3],
+                   .x_dtype = i % 2 ? KERNELS_BF16 : KERNELS_F32,
+                   .y_dtype = i % 5 ? KERNELS_F32 : KERNELS_BF16,
+                   .residual = i % 5 ? i % 3 : 0};
+        compare(&rig, &reference, &s);
+    }
+    test_close(&reference);
+}
+
 /* One packed weight serves every number of rows, and its products agree row by row with those of one row. */
 static void test_one_weight_any_rows(void **state)
 {
@@ -360,7 +383,7 @@ int main(void)
         cmocka_unit_test(test_random_shapes),      cmocka_unit_test(test_large_parts),
         cmocka_unit_test(test_random_int8_shapes), cmocka_unit_test(test_int8_rows_and_groups),
         cmocka_unit_test(test_whole_packs),        cmocka_unit_test(test_one_weight_any_rows),
-        cmocka_unit_test(test_wrong_shape_fails),
+        cmocka_unit_test(test_long_rows),          cmocka_unit_test(test_wrong_shape_fails),
     };
     return cmocka_run_group_tests_name("linear", tests, NULL, NULL);
 }
