@@ -106,7 +106,11 @@ struct cuda_stream {
     cuda_graphs *graphs;
 };
 
-enum { CUDA_ALIGN = 256, CUDA_BLAS_WORK = 32 << 20, CUDA_INT8_ROWS = 32 /* that an int8 weight meets as it is */ };
+enum {
+    CUDA_ALIGN = 256,
+    CUDA_BLAS_WORK = 32 << 20,
+    CUDA_TILE_ROWS = 32 /* that bf16_tiles.cu and int8_tiles.cu take */
+};
 
 /* ---- stream.c ---- */
 static inline cuda_stream *cuda_of(kernels_stream *s)
@@ -208,6 +212,10 @@ void cuda_linear_int8(kernels_stream *s, tensor *y, const tensor *x, const kerne
                       kernels_activation activation, const tensor *residual);
 /* to [n][kernels_int8_numbers(k)] F32 or BF16 from n stored rows of k. */
 void cuda_int8_widen(kernels_stream *s, void *to, kernels_dtype dtype, const void *from, int64_t n, int64_t k);
+/* Whether bf16_tiles.cu takes this x and weight; its product then. It takes scratch memory from `reserved` bytes on only. */
+bool cuda_bf16_in_tiles(const tensor *x, const kernels_weight *w);
+void cuda_bf16_tiles(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,
+                     kernels_activation activation, const tensor *residual, size_t reserved);
 /* Whether int8_tiles.cu takes this x; its product then, with an I8 weight. */
 bool cuda_int8_in_tiles(const tensor *x);
 void cuda_int8_tiles(kernels_stream *s, tensor *y, const tensor *x, const kernels_weight *w,

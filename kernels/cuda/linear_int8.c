@@ -44,7 +44,7 @@ void cuda_linear_int8(kernels_stream *s, tensor *y, const tensor *x, const kerne
         cuda_int8_tiles(s, y, x, w, activation, residual);
         return;
     }
-    if (x->dim[0] <= CUDA_INT8_ROWS) {
+    if (x->dim[0] <= CUDA_TILE_ROWS) {
         cuda_linear_few_rows(s, y, x, w, activation, residual);
         return;
     }

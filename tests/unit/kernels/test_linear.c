@@ -293,6 +293,34 @@ static void test_whole_packs(void **state)
     test_close(&reference);
 }
 
+/* bf16 and int8 rows by the tile: every number of rows, features and columns that end inside a tile, so many features that a
+ * backend may take larger tiles, so many columns that it may share them out. */
+static void test_tiles(void **state)
+{
+    (void)state;
+    static const int64_t ks[] = {8, 72, 264, 1040, 2184}, ns[] = {1, 40, 64, 130, 1100};
+    test_rig reference = test_open("reference");
+    TEST_EACH_BACKEND(rig)
+    for (int64_t m = 5; m <= 34; m++)
+        for (int i = 0; i < 2; i++) {
+            int64_t n = ns[(m + 2 * i) % 5];
+            shape s = {.m = m,
+                       .k = n > 1000 ? ks[m % 3] : ks[(m / 5 + i) % 5],
+                       .n_parts = 1,
+                       .n = {n},
+                       .part_dtype = {m % 2 ? KERNELS_BF16 : KERNELS_F32},
+                       .bias = {m % 3 == 0},
+                       .precision = i ? KERNELS_INT8 : KERNELS_PLAIN_BF16,
+                       .x_dtype = KERNELS_BF16,
+                       .y_dtype = m % 4 == 0 ? KERNELS_BF16 : KERNELS_F32,
+                       .activation = m % 7 == 0 ? KERNELS_GELU : KERNELS_LINEAR,
+                       .residual = m % 4 == 0 ? (int)(m % 2) : (int)(m % 3),
+                       .gap = m % 2 ? 8 : 0};
+            compare(&rig, &reference, &s);
+        }
+    test_close(&reference);
+}
+
 /* Rows so long and features so few that a backend shares a feature out, and rows that end inside a share. */
 static void test_long_rows(void **state)
 {
@@ -380,10 +408,15 @@ static void test_wrong_shape_fails(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random_shapes),      cmocka_unit_test(test_large_parts),
-        cmocka_unit_test(test_random_int8_shapes), cmocka_unit_test(test_int8_rows_and_groups),
-        cmocka_unit_test(test_whole_packs),        cmocka_unit_test(test_one_weight_any_rows),
-        cmocka_unit_test(test_long_rows),          cmocka_unit_test(test_wrong_shape_fails),
+        cmocka_unit_test(test_random_shapes),
+        cmocka_unit_test(test_large_parts),
+        cmocka_unit_test(test_random_int8_shapes),
+        cmocka_unit_test(test_int8_rows_and_groups),
+        cmocka_unit_test(test_whole_packs),
+        cmocka_unit_test(test_one_weight_any_rows),
+        cmocka_unit_test(test_tiles),
+        cmocka_unit_test(test_long_rows),
+        cmocka_unit_test(test_wrong_shape_fails),
     };
     return cmocka_run_group_tests_name("linear", tests, NULL, NULL);
 }
