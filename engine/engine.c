@@ -78,6 +78,8 @@ omnid_status omnid_engine_create(omnid_engine **out, const omnid_model *m, const
     init_lock(e);
     e->open_answers = calloc((size_t)p->max_open_questions, sizeof *e->open_answers);
     omnid_status status = e->open_answers ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for an engine");
+    if (p->deterministic && e->ops->repeatable)
+        e->ops->repeatable(m->backend);
     if (status == OMNID_OK)
         status = open_lanes(e, err);
     if (status == OMNID_OK)

@@ -261,6 +261,9 @@ typedef struct kernels_ops {
     /* How many marks of s the device has not reached, after waiting until there are at most `most`; negative: without waiting. */
     int (*behind)(kernels_stream *s, int most);
 
+    /* From now on nothing is chosen by the time it takes, so that every run gives the same bits. NULL where nothing is. */
+    void (*repeatable)(kernels_backend *b);
+
     /* ---- replay: all three NULL where the backend has none ---- */
     /* A path is ops between begin_capture and end_capture, no upload, download or sample among them. `path` is a hash of all
      * that its ops are given: addresses, shapes, numbers; what the addresses hold may change. A backend runs it plainly the

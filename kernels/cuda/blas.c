@@ -1,11 +1,16 @@
 /* blas.c: matrix products by cuBLASLt. What it is told is column-major: yᵀ [n x m] = (wᵀ)ᵀ [n x k] xᵀ [k x m], so w is its
  * A (transposed), x its B, and a bias of n numbers lies along the rows, as its epilogue wants it.
- * Its GELU is the one with tanh, and ours is exact, so that activation is left to epilogue.cu. */
+ * Its GELU is the one with tanh, and ours is exact, so that activation is left to epilogue.cu.
+ * Its heuristic knows large products well. Those of few rows, which are bound by memory, are timed: its first answers and an own
+ * kernel, once a shape. OMNID_CUDA_TIMING=off, or cuda_blas_repeatable: its first answer, as for float32 and in recordings. */
 #include "kernels/cuda/blas.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+
+enum { TIMED_ROWS = 64, TIMED_RUNS = 3, MOST_ALGORITHMS = 8, RIVAL = -1 };
 
 /* What an algorithm depends on. Compared as bytes: built from zeros. */
 typedef struct {
@@ -20,13 +25,16 @@ typedef struct {
     bool taken, usable;
     cublasLtMatmulDesc_t desc;
     cublasLtMatrixLayout_t w, x, c, y;
-    cublasLtMatmulAlgo_t algo;
+    cublasLtMatmulAlgo_t algos[MOST_ALGORITHMS]; /* as the heuristic expects them, the fastest first */
+    int n_algos, chosen;                         /* one of them, or RIVAL */
+    bool timed;
 } plan;
 
 struct cuda_blas {
     cuda_blas_functions f;
     cublasLtHandle_t handle;
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* of all below */
+    bool timing;
     plan *plans; /* a hash table, never more than half full */
     size_t n_plans, room;
 };
@@ -54,6 +62,8 @@ omnid_status cuda_blas_open(kernels_backend *b, omnid_error *err)
     }
     blas->plans = plans;
     blas->room = 256;
+    const char *timing = getenv("OMNID_CUDA_TIMING");
+    blas->timing = !timing || strcmp(timing, "off") != 0;
     pthread_mutex_init(&blas->lock, NULL);
     b->blas = blas;
     return OMNID_OK;
@@ -81,6 +91,15 @@ void cuda_blas_close(kernels_backend *b)
     free(blas->plans);
     free(blas);
     b->blas = NULL;
+}
+
+void cuda_blas_repeatable(kernels_backend *b)
+{
+    pthread_mutex_lock(&b->blas->lock);
+    b->blas->timing = false;
+    for (size_t i = 0; i < b->blas->room; i++)
+        b->blas->plans[i].chosen = 0;
+    pthread_mutex_unlock(&b->blas->lock);
 }
 
 /* ---- choosing an algorithm ---- */
@@ -115,7 +134,13 @@ static bool plan_desc(const cuda_blas *blas, plan *p, const void *bias)
             blas->f.desc_set(p->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias) == CUBLAS_STATUS_SUCCESS);
 }
 
-static bool plan_algorithm(const cuda_blas *blas, plan *p)
+/* float32 products are compared with golden answers, so they stay with the first. */
+static bool is_timed(const plan_key *key)
+{
+    return key->m <= TIMED_ROWS && key->dtype == KERNELS_BF16;
+}
+
+static bool plan_algorithms(const cuda_blas *blas, plan *p)
 {
     const struct {
         cublasLtMatmulPreferenceAttributes_t attribute;
@@ -128,8 +153,8 @@ static bool plan_algorithm(const cuda_blas *blas, plan *p)
     uint64_t room = CUDA_BLAS_WORK;
     uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE; /* partial sums in f32, never in bf16; or none */
     cublasLtMatmulPreference_t preference;
-    cublasLtMatmulHeuristicResult_t best;
-    int n_found = 0;
+    cublasLtMatmulHeuristicResult_t found[MOST_ALGORITHMS];
+    int n_wanted = is_timed(&p->key) ? MOST_ALGORITHMS : 1, n_found = 0;
     if (blas->f.preference_create(&preference) != CUBLAS_STATUS_SUCCESS)
         return false;
     bool set = blas->f.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &room, sizeof room) ==
@@ -139,13 +164,13 @@ static bool plan_algorithm(const cuda_blas *blas, plan *p)
     for (size_t i = 0; i < sizeof aligned / sizeof *aligned; i++)
         set = set && blas->f.preference_set(preference, aligned[i].attribute, &aligned[i].bytes,
                                             sizeof aligned[i].bytes) == CUBLAS_STATUS_SUCCESS;
-    set = set && blas->f.heuristic(blas->handle, p->desc, p->w, p->x, p->c, p->y, preference, 1, &best, &n_found) ==
-                     CUBLAS_STATUS_SUCCESS;
+    set = set && blas->f.heuristic(blas->handle, p->desc, p->w, p->x, p->c, p->y, preference, n_wanted, found,
+                                   &n_found) == CUBLAS_STATUS_SUCCESS;
     blas->f.preference_destroy(preference);
-    if (!set || n_found == 0 || best.state != CUBLAS_STATUS_SUCCESS)
-        return false;
-    p->algo = best.algo;
-    return true;
+    for (int i = 0; set && i < n_found; i++)
+        if (found[i].state == CUBLAS_STATUS_SUCCESS)
+            p->algos[p->n_algos++] = found[i].algo;
+    return p->n_algos > 0;
 }
 
 /* ---- the table of plans ---- */
@@ -194,7 +219,7 @@ static plan *plan_of(cuda_blas *blas, const plan_key *key, const void *bias)
         p->key = *key;
         p->taken = true;
         blas->n_plans++;
-        p->usable = plan_layouts(blas, p) && plan_desc(blas, p, bias) && plan_algorithm(blas, p);
+        p->usable = plan_layouts(blas, p) && plan_desc(blas, p, bias) && plan_algorithms(blas, p);
     }
     return p->usable ? p : NULL;
 }
@@ -231,29 +256,124 @@ static plan_key key_of(const cuda_product *p)
     return key;
 }
 
-bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p)
+/* Enqueues an algorithm of the plan; p->y goes to y. */
+static cublasStatus_t plan_run(kernels_stream *s, const plan *chosen, int algorithm, const cuda_product *p, void *y)
+{
+    const cuda_blas *blas = s->backend->blas;
+    const float one = 1, zero = 0;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (p->bias)
+        status = blas->f.desc_set(chosen->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    return blas->f.matmul(blas->handle, chosen->desc, &one, p->w, chosen->w, p->x, chosen->x,
+                          p->residual ? &one : &zero, p->residual ? (const void *)p->residual : y, chosen->c, y,
+                          chosen->y, &chosen->algos[algorithm], cuda_of(s)->blas_work, CUDA_BLAS_WORK,
+                          cuda_of(s)->stream);
+}
+
+/* ---- timing ---- */
+
+typedef struct {
+    const cuda_product *product;
+    const cuda_rival *rival; /* or NULL */
+    void *y;                 /* where results go meanwhile */
+    size_t reserved;
+    cudaEvent_t begin, end;
+} contest;
+
+/* Milliseconds of one run, INFINITY where it fails. As much of the work space as the L2 holds is cleared before it: so the
+ * weights have left that, as they will have whenever all layers run, and the host has enqueued the run before the device comes
+ * to it. */
+static float time_run(kernels_stream *s, const contest *c, const plan *p, int i)
+{
+    cudaStream_t stream = cuda_of(s)->stream;
+    float ms = INFINITY;
+    size_t cleared = s->backend->l2_size < CUDA_BLAS_WORK ? s->backend->l2_size : CUDA_BLAS_WORK;
+    if (cudaMemsetAsync(cuda_of(s)->blas_work, 0, cleared, stream) != cudaSuccess ||
+        cudaEventRecord(c->begin, stream) != cudaSuccess)
+        return INFINITY;
+    if (i == RIVAL)
+        c->rival->run(s, c->rival->what, c->y, c->reserved);
+    else if (plan_run(s, p, i, c->product, c->y) != CUBLAS_STATUS_SUCCESS)
+        return INFINITY;
+    if (s->error.status != OMNID_OK || cudaEventRecord(c->end, stream) != cudaSuccess ||
+        cudaEventSynchronize(c->end) != cudaSuccess || cudaEventElapsedTime(&ms, c->begin, c->end) != cudaSuccess)
+        return INFINITY;
+    return ms;
+}
+
+/* The fastest of the rival and the algorithms; of those that are even the first. */
+static int fastest(kernels_stream *s, const contest *c, const plan *p)
+{
+    int best = 0;
+    float least = INFINITY;
+    for (int i = c->rival ? RIVAL : 0; i < p->n_algos && s->error.status == OMNID_OK; i++)
+        for (int run = 0; run < TIMED_RUNS; run++) {
+            float ms = time_run(s, c, p, i);
+            if (ms < least) {
+                least = ms;
+                best = i;
+            }
+        }
+    return best;
+}
+
+/* Chooses for a plan, once, whatever comes of it. Results go to y, or to scratch memory where y is the residual too. What
+ * fails here is no failure of the stream: a device that is lost will tell again. */
+static void plan_time(kernels_stream *s, plan *p, const cuda_product *product, const cuda_rival *rival)
+{
+    contest c = {.product = product, .rival = rival, .y = product->y, .reserved = product->reserved};
+    p->timed = true;
+    if (p->n_algos + (rival != NULL) < 2)
+        return;
+    if (product->residual == product->y) {
+        size_t bytes = (size_t)(product->m * product->y_stride) * kernels_dtype_size(product->y_dtype);
+        bytes = (bytes + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+        char *scratch = cuda_scratch_take(s, c.reserved + bytes);
+        c.y = scratch ? scratch + c.reserved : NULL;
+        c.reserved += bytes;
+    }
+    if (c.y && cudaEventCreateWithFlags(&c.begin, cudaEventDefault) == cudaSuccess &&
+        cudaEventCreateWithFlags(&c.end, cudaEventDefault) == cudaSuccess)
+        p->chosen = fastest(s, &c, p);
+    if (c.begin)
+        cudaEventDestroy(c.begin);
+    if (c.end)
+        cudaEventDestroy(c.end);
+    s->error = (omnid_error){0};
+    cudaGetLastError();
+}
+
+/* What multiplies: the plan's algorithm, or NULL: the rival, or nothing. */
+static plan *choose(kernels_stream *s, const cuda_product *p, const cuda_rival *rival)
 {
     cuda_blas *blas = s->backend->blas;
-    const float one = 1, zero = 0;
     plan_key key = key_of(p);
-    pthread_mutex_lock(&blas->lock);
     plan *chosen = plan_of(blas, &key, p->bias);
-    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-    if (chosen && p->bias)
-        status = blas->f.desc_set(chosen->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &p->bias, sizeof p->bias);
-    if (chosen && status == CUBLAS_STATUS_SUCCESS)
-        status =
-            blas->f.matmul(blas->handle, chosen->desc, &one, p->w, chosen->w, p->x, chosen->x,
-                           p->residual ? &one : &zero, p->residual ? (const void *)p->residual : p->y, chosen->c, p->y,
-                           chosen->y, &chosen->algo, cuda_of(s)->blas_work, CUDA_BLAS_WORK, cuda_of(s)->stream);
-    if (chosen && (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
-                   status == CUBLAS_STATUS_ARCH_MISMATCH)) { /* nothing was launched: the own kernels do without it */
+    if (chosen && !chosen->timed && is_timed(&key) && blas->timing && !cuda_recording(cuda_of(s)) &&
+        s->error.status == OMNID_OK)
+        plan_time(s, chosen, p, rival);
+    return chosen && (chosen->chosen != RIVAL || !rival) ? chosen : NULL;
+}
+
+bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p, const cuda_rival *rival)
+{
+    cuda_blas *blas = s->backend->blas;
+    pthread_mutex_lock(&blas->lock);
+    plan *chosen = choose(s, p, rival);
+    int algorithm = chosen && chosen->chosen != RIVAL ? chosen->chosen : 0;
+    cublasStatus_t status = chosen ? plan_run(s, chosen, algorithm, p, p->y) : CUBLAS_STATUS_SUCCESS;
+    if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE ||
+        status == CUBLAS_STATUS_ARCH_MISMATCH) { /* nothing was launched: the own kernels do without it */
         chosen->usable = false;
         chosen = NULL;
-    } else if (chosen && status != CUBLAS_STATUS_SUCCESS) {
+    } else if (status != CUBLAS_STATUS_SUCCESS) {
         kernels_stream_fail(s, OMNID_DEVICE, "cuda backend: cublasLtMatmul [%lld][%lld] x [%lld]: %s", (long long)p->m,
                             (long long)p->k, (long long)p->n, blas->f.status_string(status));
     }
     pthread_mutex_unlock(&blas->lock);
-    return chosen != NULL;
+    if (!chosen && rival)
+        rival->run(s, rival->what, p->y, p->reserved);
+    return chosen || rival;
 }

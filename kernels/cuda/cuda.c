@@ -53,6 +53,7 @@ static omnid_status find_device(kernels_backend *b, omnid_error *err)
     b->arch = 10 * properties.major + properties.minor;
     b->n_sms = properties.multiProcessorCount;
     b->shared_max = properties.sharedMemPerBlockOptin;
+    b->l2_size = (size_t)properties.l2CacheSize;
     if (b->arch < CUDA_OLDEST_ARCH)
         return omnid_fail(err, OMNID_UNSUPPORTED, "backend cuda: %s has compute capability %d.%d, want 8.0 or more",
                           b->name, properties.major, properties.minor);
@@ -165,6 +166,7 @@ const kernels_ops cuda_ops = {
     .attend = cuda_attend,
     .score = cuda_score,
     .select = cuda_select,
+    .repeatable = cuda_blas_repeatable,
     .begin_capture = cuda_begin_capture,
     .end_capture = cuda_end_capture,
     .replay = cuda_replay,

@@ -43,6 +43,7 @@ struct kernels_backend {
     int arch;       /* 10 * major + minor: 80, 86, 90 … */
     int n_sms;
     size_t shared_max; /* bytes of shared memory a block may ask for */
+    size_t l2_size;    /* bytes */
     cuda_memory memory;
     cuda_blas *blas;
     cuda_stream *loader; /* what pack uses; its work is done when pack returns */
@@ -180,11 +181,20 @@ typedef struct {
     int64_t x_stride, w_stride, y_stride, residual_stride;
     kernels_dtype dtype;   /* of x and w: F32 or BF16 */
     kernels_dtype y_dtype; /* F32, or BF16 where dtype is that */
+    size_t reserved;       /* bytes of scratch memory that are in use */
 } cuda_product;
-/* False: cuBLASLt has no algorithm for it. Nothing was done then, and the stream is as it was. */
-bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p);
+/* Another way to the same product: writes y, with the product's stride, and takes scratch memory behind `reserved`. */
+typedef struct {
+    void (*run)(kernels_stream *s, const void *what, void *y, size_t reserved);
+    const void *what;
+} cuda_rival;
+/* The rival, which may be NULL, runs where cuBLASLt has no algorithm, and where it is the fastest: bf16 products of few rows
+ * are timed, on this stream, the first time that they are asked for outside of a recording. False: no algorithm and no rival.
+ * Nothing was done then, and the stream is as it was. */
+bool cuda_blas_multiply(kernels_stream *s, const cuda_product *p, const cuda_rival *rival);
+void cuda_blas_repeatable(kernels_backend *b); /* nothing is timed any more */
 
-/* ---- linear.c, linear_int8.c, pack.cu, epilogue.cu, few_rows.cu, int8_widen.cu, int8_tiles.cu ---- */
+/* ---- linear.c, linear_int8.c, pack.cu, epilogue.cu, few_rows.cu, int8_widen.cu, bf16_tiles.cu, int8_tiles.cu ---- */
 struct kernels_weight {
     int64_t n, k, stride; /* rows begin at multiples of 16 bytes */
     kernels_dtype dtype;  /* F32, BF16, or I8: rows of kernels_int8_rows */

@@ -1,5 +1,5 @@
 /* linear.c     y = activation(x Wᵀ + b) + residual: packing weights, and who multiplies: cuBLASLt with as much of the epilogue
- * as it has, or for few rows an own kernel that reads each weight once at the memory's speed. */
+ * as it has, or for few rows own kernels that read each weight once at the memory's speed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -151,36 +151,60 @@ size_t cuda_weight_bytes(const kernels_weight *w)
 
 /* ---- multiplying ---- */
 
-/* By cuBLASLt alone: no activation, and a bias and residual that it can add. */
-static bool multiply_whole(kernels_stream *s, cuda_product p, const kernels_weight *w, kernels_activation activation,
-                           const tensor *residual)
+/* A whole linear with a plain weight. */
+typedef struct {
+    const tensor *y, *x;
+    const kernels_weight *w;
+    kernels_activation activation;
+    const tensor *residual;
+} call;
+
+/* As a rival of cuBLASLt. */
+static void run_tiles(kernels_stream *s, const void *what, void *y, size_t reserved)
 {
-    bool narrow = p.y_dtype == KERNELS_BF16;
-    if (activation != KERNELS_LINEAR || (narrow && (p.dtype != KERNELS_BF16 || residual || (w->bias && !w->bias_bf16))))
-        return false;
-    p.bias = narrow ? w->bias_bf16 : w->bias;
-    p.residual = residual ? residual->data : NULL;
-    p.residual_stride = residual ? residual->stride : 0;
-    return cuda_blas_multiply(s, &p);
+    const call *c = what;
+    tensor to = *c->y;
+    to.data = y;
+    cuda_bf16_tiles(s, &to, c->x, c->w, c->activation, c->residual, reserved);
 }
 
-/* By cuBLASLt into float32 sums, which epilogue.cu finishes. */
-static bool multiply_sums(kernels_stream *s, cuda_product p, tensor *y, const kernels_weight *w,
-                          kernels_activation activation, const tensor *residual, size_t reserved)
+/* By cuBLASLt alone, or in tiles: no activation, and a bias and residual that it can add. */
+static bool multiply_whole(kernels_stream *s, cuda_product p, const call *c)
+{
+    const kernels_weight *w = c->w;
+    const cuda_rival tiles = {run_tiles, c};
+    bool narrow = p.y_dtype == KERNELS_BF16;
+    if (c->activation != KERNELS_LINEAR ||
+        (narrow && (p.dtype != KERNELS_BF16 || c->residual || (w->bias && !w->bias_bf16))))
+        return false;
+    p.bias = narrow ? w->bias_bf16 : w->bias;
+    p.residual = c->residual ? c->residual->data : NULL;
+    p.residual_stride = c->residual ? c->residual->stride : 0;
+    return cuda_blas_multiply(s, &p, cuda_bf16_in_tiles(c->x, w) ? &tiles : NULL);
+}
+
+/* By cuBLASLt into float32 sums, which epilogue.cu finishes; in tiles at once where they take it. */
+static bool multiply_sums(kernels_stream *s, cuda_product p, tensor *y, const call *c)
 {
     tensor sums = *y;
-    if (y->dtype != KERNELS_F32 || (residual && residual->data == y->data)) {
-        char *scratch = cuda_scratch_take(s, reserved + (size_t)(p.m * p.n) * sizeof(float));
+    if (cuda_bf16_in_tiles(c->x, c->w)) {
+        run_tiles(s, c, y->data, p.reserved);
+        return true;
+    }
+    if (y->dtype != KERNELS_F32 || (c->residual && c->residual->data == y->data)) {
+        size_t bytes = ((size_t)(p.m * p.n) * sizeof(float) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+        char *scratch = cuda_scratch_take(s, p.reserved + bytes);
         if (!scratch)
             return true;
-        sums = tensor_2d(scratch + reserved, KERNELS_F32, p.m, p.n);
+        sums = tensor_2d(scratch + p.reserved, KERNELS_F32, p.m, p.n);
+        p.reserved += bytes;
     }
     p.y = sums.data;
     p.y_stride = sums.stride;
     p.y_dtype = KERNELS_F32;
-    if (!cuda_blas_multiply(s, &p))
+    if (!cuda_blas_multiply(s, &p, NULL))
         return false;
-    cuda_epilogue(s, y, &sums, w->bias, activation, residual);
+    cuda_epilogue(s, y, &sums, c->w->bias, c->activation, c->residual);
     return true;
 }
 
@@ -188,7 +212,8 @@ void cuda_linear_plain(kernels_stream *s, tensor *y, const tensor *x, const kern
                        kernels_activation activation, const tensor *residual, size_t reserved)
 {
     /* One row may have any stride; cuBLASLt wants one that a row fits in. */
-    int64_t m = x->dim[0], n = w->n;
+    const int64_t m = x->dim[0], n = w->n;
+    const call c = {y, x, w, activation, residual};
     cuda_product p = {.m = m,
                       .n = n,
                       .k = w->k,
@@ -199,9 +224,9 @@ void cuda_linear_plain(kernels_stream *s, tensor *y, const tensor *x, const kern
                       .w_stride = w->stride,
                       .y_stride = m > 1 ? y->stride : n,
                       .dtype = w->dtype,
-                      .y_dtype = y->dtype};
-    if (m <= FEW_ROWS ||
-        !(multiply_whole(s, p, w, activation, residual) || multiply_sums(s, p, y, w, activation, residual, reserved)))
+                      .y_dtype = y->dtype,
+                      .reserved = reserved};
+    if (m <= FEW_ROWS || !(multiply_whole(s, p, &c) || multiply_sums(s, p, y, &c)))
         cuda_linear_few_rows(s, y, x, w, activation, residual);
 }
 

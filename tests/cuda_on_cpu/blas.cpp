@@ -146,10 +146,13 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDe
         return CUBLAS_STATUS_INVALID_VALUE;
     if (!fits(desc, a, b, c, d) || (a->rows * a->cols * b->cols < 200000 && (a->rows + a->cols + b->cols) % 3 == 0))
         return CUBLAS_STATUS_NOT_SUPPORTED;
-    *n_found = 1;
-    results[0] = {};
-    for (int i = 0; i < 4; i++) /* what the caller promised, kept with the algorithm */
-        results[0].algo.data[i] = preference->align[i];
+    *n_found = n_wanted < 3 ? n_wanted : 3;
+    for (int r = 0; r < *n_found; r++) {
+        results[r] = {};
+        results[r].state = r == 1 ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
+        for (int i = 0; i < 4 && r != 1; i++) /* what the caller promised, kept with the algorithm */
+            results[r].algo.data[i] = preference->align[i];
+    }
     return CUBLAS_STATUS_SUCCESS;
 }
 
