@@ -174,7 +174,7 @@ struct omnid_engine_params {
     int max_question_bytes;  /* of question and history together, 64 added for each turn; of one choice. More: LIMIT */
     int max_queued_segments; /* a timeline; more: BUSY and the segment stays the caller's. Not with mel_clip */
     int slice_rows;          /* rows of one slice; 1..4096 */
-    bool deterministic;      /* fixed buckets, no batching of answers: tests */
+    bool deterministic;      /* fixed buckets, no batching of answers, nothing chosen by the time it takes: tests */
     bool graphs;             /* record the work of questions and decode steps and replay it, where the backend can */
 };
 OMNID_API omnid_engine_params omnid_engine_params_default(void);
