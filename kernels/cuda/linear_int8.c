@@ -3,7 +3,7 @@
 #include "kernels/cuda/cuda.h"
 
 /* A slice is written, then read once for each tile of rows: it has to stay in an L2 of 40 MB and more, beside x and y. */
-enum { SLICE_BYTES = 16 << 20, SLICE_FEATURES = 128 /* a slice has a multiple of this */ };
+enum { SLICE_BYTES = 32 << 20, SLICE_FEATURES = 128 /* a slice has a multiple of this */ };
 
 /* Columns first .. first + n - 1. */
 static tensor columns(const tensor *t, int64_t first, int64_t n)
