@@ -24,23 +24,21 @@ static __device__ __forceinline__ int64_t split_row(const cuda_attention &a, con
     return ((int64_t)split * a.n_kv_heads + kv_head) * (a.n_sets * a.room * a.group) + e.first_row * a.group + flat;
 }
 
-/* Where the keys of tile `tile` lie; past `end` there are none. */
-template <int KEYS>
-static __device__ __forceinline__ void place_keys(key_place *places, const cuda_attention &a, const cuda_extent &e,
-                                                  int64_t tile, int64_t end, int kv_head)
+/* Where key j lies; from `end` on there are none. What the descriptor tells is read each time, out of the L1: kept in
+ * registers, it would be in those of the warps that compute. */
+static __device__ __forceinline__ key_place find_key(const cuda_attention &a, const kernels_descriptor *d, int64_t j,
+                                                     int64_t end, int kv_head)
 {
-    int64_t j = tile * KEYS + threadIdx.x;
-    if (threadIdx.x >= KEYS)
-        return;
     key_place place = {nullptr, nullptr, CUDA_SEEN_BY_NONE, 0};
-    if (j < end) {
-        cuda_key key = cuda_attention_key(a, e, j);
-        place.k = cuda_row_of<bf16>(a, key.page->k, key.page->capacity, key.row, kv_head);
-        place.v = cuda_row_of<bf16>(a, key.page->v, key.page->capacity, key.row, kv_head);
-        place.own = key.own;
-        place.cls = key.cls;
-    }
-    places[threadIdx.x] = place;
+    if (j >= end)
+        return place;
+    const cuda_extent e = {d, d->pages, d->keys, 0, 0, d->n_prefix, d->n_keys, 0, 0};
+    cuda_key key = cuda_attention_key(a, e, j);
+    place.k = cuda_row_of<bf16>(a, key.page->k, key.page->capacity, key.row, kv_head);
+    place.v = cuda_row_of<bf16>(a, key.page->v, key.page->capacity, key.row, kv_head);
+    place.own = key.own;
+    place.cls = key.cls;
+    return place;
 }
 
 /* One row's result, or its share of one. */
@@ -75,31 +73,27 @@ static __device__ __forceinline__ void store_row(const running<HD> &r, const cud
     }
 }
 
-/* Block (tile of flat rows, set by set; key head; split). */
+/* Block (tile of flat rows, set by set; key head; split): THREADS threads, and a warp that finds keys. */
 template <int HD, int KEYS>
-static __global__ void __launch_bounds__(THREADS)
+static __global__ void __launch_bounds__(THREADS + CUDA_WARP, 2)
     attend_tiles_kernel(const __grid_constant__ cuda_attention a, const cuda_attended to, const splits parts)
 {
     const int n_blocks = gridDim.x / a.n_sets, set = blockIdx.x / n_blocks, first = blockIdx.x % n_blocks * ROWS;
     const int kv_head = blockIdx.y, split = blockIdx.z;
     cuda_carve shared;
-    tile_memory<HD, KEYS> m;
-    m.q = shared.take<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH);
-    m.k = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
-    m.v = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
-    m.places = shared.take<key_place>(RING * KEYS);
+    const tile_memory<HD, KEYS> m = take_tile_memory<HD, KEYS>(shared, a.n_classes);
     cuda_extent e;
     if (!cuda_attention_extent(a, set, &e) || first >= e.n_rows * a.group)
         return;
     const int lane = threadIdx.x % CUDA_WARP, warp = threadIdx.x / CUDA_WARP, last = first + ROWS - 1;
-    for (int c = 0; c < a.n_classes; c++)
+    for (int c = 0; c < a.n_classes && warp < WARPS; c++)
         load_queries<HD>(m.q + c * ROWS * row_of<HD>::PITCH, a, e, c, first, kv_head);
     /* Own rows past those that this tile's last row sees are not worth a look. */
     int last_row = last / a.group < e.n_rows ? last / a.group : e.n_rows - 1;
     int64_t n_own = e.n_own == 0 || e.own_first + last_row + 1 < 0 ? 0 : e.own_first + last_row + 1;
-    int64_t end = (int64_t)e.n_prefix + e.n_keys + n_own, n_tiles = (end + KEYS - 1) / KEYS;
-    int64_t share = (n_tiles + parts.n - 1) / parts.n, tile = split * share;
-    int64_t past = tile + share < n_tiles ? tile + share : n_tiles;
+    int64_t end = (int64_t)e.n_prefix + e.n_keys + n_own;
+    const int n_tiles = (int)((end + KEYS - 1) / KEYS), share = (n_tiles + (int)parts.n - 1) / (int)parts.n;
+    const int tile = split * share, past = tile + share < n_tiles ? tile + share : n_tiles;
     running<HD> r = {{}, {-INFINITY, -INFINITY}, {0, 0}};
     int flat[2], seen[2];
 #pragma unroll
@@ -108,8 +102,10 @@ static __global__ void __launch_bounds__(THREADS)
         seen[h] = e.own_first + flat[h] / a.group;
     }
     if (tile < past)
-        run_tiles<HD, KEYS>(r, m, a.n_classes, a.scale, a.q, tile, past, seen,
-                            [&](key_place *places, int64_t i) { place_keys<KEYS>(places, a, e, i, end, kv_head); });
+        run_tiles<HD, KEYS, true>(r, m, a.n_classes, a.scale, a.q, tile, past, seen,
+                                  [&](int64_t j) { return find_key(a, e.d, j, end, kv_head); });
+    if (warp == WARPS)
+        return;
     cuda_copy_commit(); /* the queries, where there is no key */
     cuda_copy_wait<0>();
 #pragma unroll
@@ -188,14 +184,13 @@ static bool take_splits(kernels_stream *s, const cuda_attention &a, splits *part
 template <int HD, int KEYS>
 static void attend_tiles(kernels_stream *s, const cuda_attention &a, const cuda_attended &to)
 {
-    size_t shared = cuda_shared<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH) +
-                    2 * cuda_shared<bf16>(2 * KEYS * row_of<HD>::PITCH) + cuda_shared<key_place>(RING * KEYS);
+    size_t shared = tile_memory_size<HD, KEYS>(a.n_classes);
     int64_t rows = a.room * a.group;
     splits parts = {NULL, NULL, split_number(s, a, shared)};
     dim3 grid((unsigned)a.n_sets * cuda_blocks(rows, ROWS), (unsigned)a.n_kv_heads, (unsigned)parts.n);
     if (!take_splits(s, a, &parts) || !cuda_allow_shared(s, "attend", attend_tiles_kernel<HD, KEYS>, shared))
         return;
-    cuda_launch(s, "attend", attend_tiles_kernel<HD, KEYS>, grid, THREADS, shared, a, to, parts);
+    cuda_launch(s, "attend", attend_tiles_kernel<HD, KEYS>, grid, THREADS + CUDA_WARP, shared, a, to, parts);
     if (parts.n > 1)
         cuda_launch(s, "attend", attend_merge_kernel<HD>, dim3((unsigned)(a.n_sets * rows), (unsigned)a.n_kv_heads),
                     CUDA_WARP, 0, a, to, parts);
