@@ -1,5 +1,8 @@
 /* attention_run.cuh: one block's walk over tiles of keys with a running softmax, for attend_tiles.cu and encoder_tiles.cu
- * (Dao, "FlashAttention-2", 2023). */
+ * (Dao, "FlashAttention-2", 2023).
+ *
+ * Where a key lies is known AHEAD tiles before it is used. Finding out takes reads that each wait for the one before (list,
+ * page, class), so a warp of its own does it beside those that compute; keys in plain rows need none. */
 #ifndef OMNID_CUDA_ATTENTION_RUN_CUH
 #define OMNID_CUDA_ATTENTION_RUN_CUH
 
@@ -7,13 +10,37 @@
 
 namespace attention_tile
 {
-enum { RING = 3 };
+/* A warp places 32 keys at once: PARTS of them are a tile. Before the first tile each warp that computes places one, which
+ * makes AHEAD tiles; one more is worked on. */
+template <int KEYS> struct ring_of {
+    enum { PARTS = KEYS / CUDA_WARP, AHEAD = WARPS / PARTS, TILES = AHEAD + 1 };
+};
 
 template <int HD, int KEYS> struct tile_memory {
     bf16 *q;           /* [n_classes][ROWS] rows */
     bf16 *k, *v;       /* two tiles of [KEYS] rows each, in turn */
-    key_place *places; /* [RING][KEYS] */
+    key_place *places; /* [TILES][KEYS] */
+    unsigned *classes; /* [TILES][PARTS] a bit a class that these keys have */
 };
+
+template <int HD, int KEYS>
+static __device__ __forceinline__ tile_memory<HD, KEYS> take_tile_memory(cuda_carve &shared, int n_classes)
+{
+    tile_memory<HD, KEYS> m;
+    m.q = shared.take<bf16>(n_classes * ROWS * row_of<HD>::PITCH);
+    m.k = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
+    m.v = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
+    m.places = shared.take<key_place>(ring_of<KEYS>::TILES * KEYS);
+    m.classes = shared.take<unsigned>(ring_of<KEYS>::TILES * ring_of<KEYS>::PARTS);
+    return m;
+}
+
+template <int HD, int KEYS> static size_t tile_memory_size(int n_classes)
+{
+    return cuda_shared<bf16>(n_classes * ROWS * row_of<HD>::PITCH) +
+           2 * cuda_shared<bf16>(2 * KEYS * row_of<HD>::PITCH) + cuda_shared<key_place>(ring_of<KEYS>::TILES * KEYS) +
+           cuda_shared<unsigned>(ring_of<KEYS>::TILES * ring_of<KEYS>::PARTS);
+}
 
 /* The running softmax of one warp's 16 rows; lane (g, t) has rows g and g + 8. */
 template <int HD> struct running {
@@ -92,46 +119,77 @@ static __device__ __forceinline__ void multiply_values(running<HD> &r, const flo
     }
 }
 
+/* Places 32 keys of a tile. The whole warp; find(j) is the place of key j, past the last key too. */
+template <int HD, int KEYS, typename Find>
+static __device__ __forceinline__ void place_part(const tile_memory<HD, KEYS> &m, int n_classes, int tile, int part,
+                                                  Find find)
+{
+    const int lane = threadIdx.x % CUDA_WARP, at = part * CUDA_WARP + lane, slot = tile % ring_of<KEYS>::TILES;
+    const key_place place = find((int64_t)tile * KEYS + at);
+    m.places[slot * KEYS + at] = place;
+    const unsigned classes = classes_of(place, n_classes);
+    if (lane == 0)
+        m.classes[slot * ring_of<KEYS>::PARTS + part] = classes;
+}
+
 template <int HD, int KEYS>
-static __device__ __forceinline__ void load_tile(const tile_memory<HD, KEYS> &m, const void *dummy, int64_t tile,
-                                                 int64_t past)
+static __device__ __forceinline__ void load_tile(const tile_memory<HD, KEYS> &m, const void *dummy, int tile, int past)
 {
     if (tile < past) {
-        const key_place *places = m.places + tile % RING * KEYS;
+        const key_place *places = m.places + tile % ring_of<KEYS>::TILES * KEYS;
         load_rows<HD, KEYS>(m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, false, dummy);
         load_rows<HD, KEYS>(m.v + tile % 2 * KEYS * row_of<HD>::PITCH, places, true, dummy);
     }
     cuda_copy_commit();
 }
 
-/* The tiles [tile, past) of keys against the block's rows. Tile i + 1 is on its way while tile i is worked on. place(to, i)
- * fills in, by the whole block, where the KEYS keys of tile i lie, past the last too; `dummy` may be named and is not read. */
-template <int HD, int KEYS, typename Place>
-static __device__ __forceinline__ void run_tiles(running<HD> &r, const tile_memory<HD, KEYS> &m, int n_classes,
-                                                 float scale, const void *dummy, int64_t tile, int64_t past,
-                                                 const int seen[2], Place place)
+/* One tile that is there, by one warp. */
+template <int HD, int KEYS>
+static __device__ __forceinline__ void add_tile(running<HD> &r, const tile_memory<HD, KEYS> &m, int n_classes,
+                                                float scale, int tile, const int seen[2])
 {
+    const int slot = tile % ring_of<KEYS>::TILES;
+    const key_place *places = m.places + slot * KEYS;
+    const bf16 *k = m.k + tile % 2 * KEYS * row_of<HD>::PITCH, *v = m.v + tile % 2 * KEYS * row_of<HD>::PITCH;
+    const unsigned present = classes_in<KEYS>(m.classes + slot * ring_of<KEYS>::PARTS);
+    const bool mixed = (present & (present - 1)) != 0;
+    float score[KEYS / 8][4] = {};
+    for (int c = 0; c < n_classes; c++)
+        if (present >> c & 1)
+            multiply_keys<HD, KEYS>(score, m.q + c * ROWS * row_of<HD>::PITCH, k, places, c, mixed);
+    soften<HD, KEYS>(r, score, places, seen, scale);
+    multiply_values<HD, KEYS>(r, score, v);
+}
+
+/* The tiles [tile, past) of keys against the block's rows. Tile i + 1 is on its way while tile i is worked on. find(j) tells
+ * where key j lies, past the last key too; `dummy` may be named and is not read. The whole block: THREADS threads, and a
+ * warp more that finds keys where BESIDE. */
+template <int HD, int KEYS, bool BESIDE, typename Find>
+static __device__ __forceinline__ void run_tiles(running<HD> &r, const tile_memory<HD, KEYS> &m, int n_classes,
+                                                 float scale, const void *dummy, int tile, int past, const int seen[2],
+                                                 Find find)
+{
+    enum { PARTS = ring_of<KEYS>::PARTS, AHEAD = ring_of<KEYS>::AHEAD };
+    const int warp = threadIdx.x / CUDA_WARP;
+    const bool computes = !BESIDE || warp < WARPS;
+    const int part_first = !BESIDE ? warp : computes ? (int)PARTS : 0; /* a part a warp, or all by the one beside */
+
     scale *= 1.44269504088896341f; /* log2 e: exp2f is what the device has */
-    place(m.places + tile % RING * KEYS, tile);
+    if (computes)
+        place_part(m, n_classes, tile + warp / PARTS, warp % PARTS, find);
     __syncthreads();
-    load_tile(m, dummy, tile, past);
-    place(m.places + (tile + 1) % RING * KEYS, tile + 1);
+    if (computes)
+        load_tile(m, dummy, tile, past);
     for (; tile < past; tile++) {
-        __syncthreads(); /* places of the next tile are there; the last one's rows are done with */
-        load_tile(m, dummy, tile + 1, past);
+        __syncthreads(); /* places of the tiles ahead are there; the last one's rows are done with */
+        if (computes)
+            load_tile(m, dummy, tile + 1, past);
         cuda_copy_wait<1>();
         __syncthreads(); /* and the other threads' copies of this tile */
-        place(m.places + (tile + 2) % RING * KEYS, tile + 2);
-        const key_place *places = m.places + tile % RING * KEYS;
-        unsigned present = classes_in<KEYS>(places, n_classes);
-        bool mixed = (present & (present - 1)) != 0;
-        float score[KEYS / 8][4] = {};
-        for (int c = 0; c < n_classes; c++)
-            if (present >> c & 1)
-                multiply_keys<HD, KEYS>(score, m.q + c * ROWS * row_of<HD>::PITCH,
-                                        m.k + tile % 2 * KEYS * row_of<HD>::PITCH, places, c, mixed);
-        soften<HD, KEYS>(r, score, places, seen, scale);
-        multiply_values<HD, KEYS>(r, score, m.v + tile % 2 * KEYS * row_of<HD>::PITCH);
+        for (int part = part_first; part < PARTS; part += BESIDE ? 1 : WARPS)
+            place_part(m, n_classes, tile + AHEAD, part, find);
+        if (computes)
+            add_tile(r, m, n_classes, scale, tile, seen);
     }
 }
 } // namespace attention_tile

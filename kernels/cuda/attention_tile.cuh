@@ -20,7 +20,7 @@ struct key_place {
     int own, cls;
 };
 
-/* Copies ROWS flat rows of one class's queries, from flat row `first` of the set on, zeros past the last. The whole block. */
+/* Copies ROWS flat rows of one class's queries, from flat row `first` of the set on, zeros past the last. THREADS threads. */
 template <int HD>
 static __device__ __forceinline__ void load_queries(bf16 *to, const cuda_attention &a, const cuda_extent &e, int cls,
                                                     int first, int kv_head)
@@ -35,7 +35,7 @@ static __device__ __forceinline__ void load_queries(bf16 *to, const cuda_attenti
     }
 }
 
-/* Copies N rows of keys or of values; `dummy` is an address that may be named and is not read. */
+/* Copies N rows of keys or of values; `dummy` is an address that may be named and is not read. THREADS threads. */
 template <int HD, int N>
 static __device__ __forceinline__ void load_rows(bf16 *to, const key_place *places, bool values, const void *dummy)
 {
@@ -47,18 +47,24 @@ static __device__ __forceinline__ void load_rows(bf16 *to, const key_place *plac
     }
 }
 
-/* Which classes the N keys of a tile have, a bit a class. The whole warp. */
-template <int N> static __device__ __forceinline__ unsigned classes_in(const key_place *places, int n_classes)
+/* Which classes the keys of a warp's lanes have, a bit a class. The whole warp. */
+static __device__ __forceinline__ unsigned classes_of(const key_place &place, int n_classes)
 {
     if (n_classes == 1)
         return 1;
     unsigned present = 0;
-    for (int c = 0; c < n_classes; c++) {
-        bool found = false;
-        for (int j = threadIdx.x % CUDA_WARP; j < N; j += CUDA_WARP)
-            found = found || (places[j].k && places[j].cls == c);
-        present |= __any_sync(0xffffffffu, found) ? 1u << c : 0;
-    }
+    for (int c = 0; c < n_classes; c++)
+        present |= __any_sync(0xffffffffu, place.k && place.cls == c) ? 1u << c : 0;
+    return present;
+}
+
+/* Those of a tile of N keys, of which each 32 told theirs. */
+template <int N> static __device__ __forceinline__ unsigned classes_in(const unsigned *classes)
+{
+    unsigned present = 0;
+#pragma unroll
+    for (int i = 0; i < N / CUDA_WARP; i++)
+        present |= classes[i];
     return present;
 }
 

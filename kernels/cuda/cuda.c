@@ -54,6 +54,8 @@ static omnid_status find_device(kernels_backend *b, omnid_error *err)
     b->n_sms = properties.multiProcessorCount;
     b->shared_max = properties.sharedMemPerBlockOptin;
     b->l2_size = (size_t)properties.l2CacheSize;
+    b->shared_per_sm = properties.sharedMemPerMultiprocessor;
+    b->shared_reserved = properties.reservedSharedMemPerBlock;
     if (b->arch < CUDA_OLDEST_ARCH)
         return omnid_fail(err, OMNID_UNSUPPORTED, "backend cuda: %s has compute capability %d.%d, want 8.0 or more",
                           b->name, properties.major, properties.minor);

@@ -42,8 +42,9 @@ struct kernels_backend {
     char name[256]; /* of the device */
     int arch;       /* 10 * major + minor: 80, 86, 90 … */
     int n_sms;
-    size_t shared_max; /* bytes of shared memory a block may ask for */
-    size_t l2_size;    /* bytes */
+    size_t shared_max;                     /* bytes of shared memory a block may ask for */
+    size_t shared_per_sm, shared_reserved; /* a processor's, for all its blocks; what each takes besides its own */
+    size_t l2_size;                        /* bytes */
     cuda_memory memory;
     cuda_blas *blas;
     cuda_stream *loader; /* what pack uses; its work is done when pack returns */

@@ -46,23 +46,17 @@ static __global__ void __launch_bounds__(THREADS)
     const int head = blockIdx.y, seen[2] = {0, 0};
     const encoder_tile t = encoder_tile_of(spans, blockIdx.x, ROWS);
     cuda_carve shared;
-    tile_memory<HD, KEYS> m;
-    m.q = shared.take<bf16>(ROWS * row_of<HD>::PITCH);
-    m.k = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
-    m.v = shared.take<bf16>(2 * KEYS * row_of<HD>::PITCH);
-    m.places = shared.take<key_place>(RING * KEYS);
+    const tile_memory<HD, KEYS> m = take_tile_memory<HD, KEYS>(shared, 1);
     load_span_queries<HD>(m.q, a, t, head);
-    auto place = [&](key_place *to, int64_t tile) {
-        int64_t row = t.first + tile * KEYS + threadIdx.x;
-        if (threadIdx.x >= KEYS)
-            return;
-        key_place there = {nullptr, nullptr, CUDA_SEEN_BY_NONE, 0};
+    auto find = [&](int64_t j) {
+        int64_t row = t.first + j;
+        key_place place = {nullptr, nullptr, CUDA_SEEN_BY_NONE, 0};
         if (row < t.end)
-            there = {encoder_row<bf16>(a, 1, row, head), encoder_row<bf16>(a, 2, row, head), CUDA_SEEN_BY_ALL, 0};
-        to[threadIdx.x] = there;
+            place = {encoder_row<bf16>(a, 1, row, head), encoder_row<bf16>(a, 2, row, head), CUDA_SEEN_BY_ALL, 0};
+        return place;
     };
     running<HD> r = {{}, {-INFINITY, -INFINITY}, {0, 0}};
-    run_tiles<HD, KEYS>(r, m, 1, a.scale, a.qkv, 0, (t.end - t.first + KEYS - 1) / KEYS, seen, place);
+    run_tiles<HD, KEYS, false>(r, m, 1, a.scale, a.qkv, 0, (t.end - t.first + KEYS - 1) / KEYS, seen, find);
     cuda_copy_wait<0>();
 #pragma unroll
     for (int h = 0; h < 2; h++)
@@ -79,8 +73,7 @@ template <int HD>
 static void run_spans(kernels_stream *s, const encoder_attention &a, const int32_t *spans, int n_spans)
 {
     encoder_spans some;
-    size_t shared = cuda_shared<bf16>(ROWS * row_of<HD>::PITCH) + 2 * cuda_shared<bf16>(2 * KEYS * row_of<HD>::PITCH) +
-                    cuda_shared<key_place>(RING * KEYS);
+    size_t shared = tile_memory_size<HD, KEYS>(1);
     if (!cuda_allow_shared(s, "encoder_attention", encoder_tiles_kernel<HD>, shared))
         return;
     for (int next = 0; encoder_take_spans(&some, spans, n_spans, ROWS, &next);)

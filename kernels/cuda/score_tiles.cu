@@ -58,8 +58,9 @@ static __device__ __forceinline__ void store_sums(float total[KEYS / 8][2], floa
     }
 }
 
-static __device__ __forceinline__ void place_scored(key_place *places, const cuda_attention &a, const cuda_extent &e,
-                                                    int64_t first, int64_t end, int kv_head)
+/* Places the tile's keys and tells each 32 keys' classes. */
+static __device__ __forceinline__ void place_scored(key_place *places, unsigned *classes, const cuda_attention &a,
+                                                    const cuda_extent &e, int64_t first, int64_t end, int kv_head)
 {
     int64_t j = first + threadIdx.x;
     if (threadIdx.x >= KEYS)
@@ -72,6 +73,9 @@ static __device__ __forceinline__ void place_scored(key_place *places, const cud
         place.cls = key.cls;
     }
     places[threadIdx.x] = place;
+    const unsigned present = classes_of(place, a.n_classes);
+    if (threadIdx.x % CUDA_WARP == 0)
+        classes[threadIdx.x / CUDA_WARP] = present;
 }
 
 /* Block (KEYS keys, key head). */
@@ -87,16 +91,17 @@ static __global__ void __launch_bounds__(THREADS)
     bf16 *k = shared.take<bf16>(KEYS * row_of<HD>::PITCH);
     float *room = shared.take<float>(WARPS * KEYS);
     key_place *places = shared.take<key_place>(KEYS);
+    unsigned *classes = shared.take<unsigned>(KEYS / CUDA_WARP);
     cuda_extent e;
     const bool fits = cuda_attention_extent(a, 0, &e);
     int64_t end = e.d->n_score < n ? e.d->n_score : n;
     if (!fits || first >= end)
         return;
     int first_row = e.d->first_score_row < 0 ? 0 : e.d->first_score_row;
-    place_scored(places, a, e, first, end, kv_head);
+    place_scored(places, classes, a, e, first, end, kv_head);
     __syncthreads();
     load_rows<HD, KEYS>(k, places, false, a.q);
-    unsigned present = classes_in<KEYS>(places, a.n_classes);
+    unsigned present = classes_in<KEYS>(classes);
     bool mixed = (present & (present - 1)) != 0;
     float total[KEYS / 8][2] = {};
     for (int flat = first_row * a.group; flat < e.n_rows * a.group; flat += ROWS) {
@@ -126,7 +131,7 @@ static void score_tiles(kernels_stream *s, const cuda_attention &a, const float 
 {
     size_t shared = cuda_shared<bf16>(a.n_classes * ROWS * row_of<HD>::PITCH) +
                     cuda_shared<bf16>(KEYS * row_of<HD>::PITCH) + cuda_shared<float>(WARPS * KEYS) +
-                    cuda_shared<key_place>(KEYS);
+                    cuda_shared<key_place>(KEYS) + cuda_shared<unsigned>(KEYS / CUDA_WARP);
     if (cuda_allow_shared(s, "score", score_tiles_kernel<HD>, shared))
         cuda_launch(s, "score", score_tiles_kernel<HD>, dim3(cuda_blocks(n, KEYS), (unsigned)a.n_kv_heads), THREADS,
                     shared, a, lse, lse_stride, sums, n);

@@ -72,7 +72,8 @@ static struct {
 
 typedef std::lock_guard<std::recursive_mutex> locked;
 
-static const size_t SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024; /* of sm_86, the least of those supported */
+static const size_t SHARED_DEFAULT = 48 * 1024, SHARED_MOST = 99 * 1024,
+                    SHARED_RESERVED = 1024; /* of sm_86, the least of those supported */
 
 static cudaError_t fail(cudaError_t error)
 {
@@ -146,6 +147,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
     p->totalGlobalMem = device_total();
     p->sharedMemPerBlock = SHARED_DEFAULT;
     p->sharedMemPerBlockOptin = SHARED_MOST;
+    p->reservedSharedMemPerBlock = SHARED_RESERVED;
+    p->sharedMemPerMultiprocessor = SHARED_MOST + SHARED_RESERVED;
     p->l2CacheSize = 4 << 20;
     return cudaSuccess;
 }

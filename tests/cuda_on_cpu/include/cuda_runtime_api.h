@@ -95,7 +95,8 @@ struct cudaMemPoolProps {
 struct cudaDeviceProp {
     char name[256];
     int major, minor, multiProcessorCount;
-    size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin;
+    size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin, sharedMemPerMultiprocessor;
+    size_t reservedSharedMemPerBlock;
     int l2CacheSize;
 };
 

@@ -141,23 +141,25 @@ static void test_frequencies(void **state)
     }
 }
 
-/* A real vocabulary's length; flat, peaked and tied rows. */
+/* A real vocabulary's length, of whole packs of four and not; flat, peaked and tied rows. */
 static void test_agrees_with_reference(void **state)
 {
     (void)state;
-    enum { V = 20011 };
     static const float scales[] = {0.01f, 1, 5, 40}, temperatures[] = {0.1f, 0.7f, 1, 3},
                        top_ps[] = {0.05f, 0.8f, 0.999f, 1};
     test_rig reference = test_open("reference");
     TEST_EACH_BACKEND(rig)
     for (int i = 0; i < 64; i++) {
-        test_image x = test_image_new(KERNELS_F32, 1, V, V + 3), seen = test_image_new(KERNELS_I32, 100, 1, 1);
+        const int v = i % 5 < 3 ? 20011 : 20008;
+        test_image x = test_image_new(KERNELS_F32, 1, v, v + 3), seen = test_image_new(KERNELS_I32, 100, 1, 1);
         test_fill_normal(&x, scales[i % 4]);
-        for (int j = 0; i % 3 == 0 && j < V; j++) /* ties, and some that cannot be drawn */
+        for (int j = 0; i % 3 == 0 && j < v; j++) /* ties, and some that cannot be drawn */
             test_set(&x, 0, j, j % 7 == 0 ? -INFINITY : rint(test_at(&x, 0, j)));
         for (int j = 0; j < 100; j++)
             test_set(&seen, j, 0, 200 * j + i);
-        kernels_sampling p = {temperatures[i / 4 % 4], top_ps[i / 16], i % 2 ? 1.0f : 1.3f};
+        kernels_sampling p = {temperatures[i / 4 % 4], top_ps[i / 16], i % 2 ? 1.0f : 1.3f}, greedy = p;
+        greedy.temperature = 0;
+        assert_int_equal(draw(&rig, &x, &seen, greedy, 0), draw(&reference, &x, &seen, greedy, 0));
         for (int j = 0; j < 3; j++) {
             double u = (double)(test_random() >> 11) * 0x1p-53;
             u = j == 0 ? 0 : j == 1 ? 1 - 0x1p-53 : u;

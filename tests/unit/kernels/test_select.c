@@ -132,14 +132,18 @@ static void test_brute_force(void **state)
     }
 }
 
+/* As many as a layer has; segments of hours; more than the cuda backend's block holds in registers (16,384). */
 static void test_long_list(void **state)
 {
     (void)state;
+    static const struct {
+        int n, k, c_last;
+    } lists[] = {{3001, 901, 31}, {2500, 700, 2400}, {16411, 130, 31}};
     TEST_EACH_BACKEND(rig)
-    for (int tds = 0; tds <= 1; tds++) {
-        list x = list_new(3001, 31, 40000);
-        x.d.k_leave = 901;
-        x.d.tds = tds;
+    for (int i = 0; i < 6; i++) {
+        list x = list_new(lists[i / 2].n, lists[i / 2].c_last, 40000);
+        x.d.k_leave = lists[i / 2].k;
+        x.d.tds = i % 2;
         check(&rig, &x, true, true);
         list_free(&x);
     }
