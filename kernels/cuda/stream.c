@@ -1,4 +1,5 @@
 /* stream.c: streams of the cuda backend: copies through pinned memory, scratch memory, what kernels found wrong. */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,7 +34,9 @@ static void take_fault(cuda_stream *s)
         [CUDA_FAULT_SELECT] = {OMNID_SHAPE, "select: of %d tokens %d leave"},
         [CUDA_FAULT_OWN_PAGE] = {OMNID_SHAPE, "rotate_append: row %d does not fit an own page of %d"},
     };
-    int32_t code = s->faults->code, index = s->faults->index, value = s->faults->value;
+    int32_t code = s->faults->code;
+    atomic_thread_fence(memory_order_acquire); /* the device wrote these first */
+    int32_t index = s->faults->index, value = s->faults->value;
     s->faults->code = CUDA_FAULT_NONE;
     if (code <= CUDA_FAULT_NONE || code >= CUDA_N_FAULTS)
         return;
