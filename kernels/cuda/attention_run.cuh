@@ -14,6 +14,7 @@ namespace attention_tile
  * makes AHEAD tiles; one more is worked on. */
 template <int KEYS> struct ring_of {
     enum { PARTS = KEYS / CUDA_WARP, AHEAD = WARPS / PARTS, TILES = AHEAD + 1 };
+    static_assert(AHEAD >= 2, "a tile's rows are copied while the one before is worked on");
 };
 
 template <int HD, int KEYS> struct tile_memory {

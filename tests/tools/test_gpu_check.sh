@@ -79,7 +79,7 @@ stub "$pack/bin/kernels_add" "echo broken; exit 3"
 for name in answers encoders bf16 int8; do
     stub "$pack/bin/golden_$name" 'case "$*" in *cuda | *graphs) echo "cosine 0.9999"; exit 0 ;; *) exit 1 ;; esac'
 done
-stub "$pack/bin/engine_together" 'test "$OMNID_TEST_BACKEND" = cuda'
+stub "$pack/bin/engine_together" "test \"\$OMNID_TEST_BACKEND\" = cuda"
 stub "$pack/bin/omnid-bench" "for word; do [ \"\$last\" = --json ] && cp '$work/logs/bench-7b.json' \"\$word\"; last=\$word; done; exit 0"
 stub "$pack/bin/omnid-kernel-bench" "echo '| op | ms |'"
 stub "$pack/bin/device-ceiling" "cat '$work/logs/ceiling.json'"
