@@ -274,13 +274,12 @@ void camera_on_visible(camera *c)
     pthread_mutex_unlock(&c->lock);
 }
 
-/* A copy of the open segment, NULL when there is none, and how it would be taken in now. */
-static omnid_status copy_open(camera *c, capture_segment **out, omnid_segment_load *how, omnid_error *err)
+/* A copy of the open segment, NULL when there is none. */
+static omnid_status copy_open(camera *c, capture_segment **out, omnid_error *err)
 {
     omnid_status status = OMNID_OK;
     *out = NULL;
     pthread_mutex_lock(&c->lock);
-    *how = load_of(c->load.step);
     if (c->timeline && c->capture) /* under the lock: camera_stop must not take the capture away meanwhile */
         status = omnid_capture_open_segment(c->capture, out, err);
     pthread_mutex_unlock(&c->lock);
@@ -292,12 +291,14 @@ omnid_status camera_open_segment(camera *c, omnid_segment **out, int64_t *frame_
     *out = NULL;
     *frame_wall_us = 0;
     capture_segment *open;
-    omnid_segment_load how;
-    OMNID_TRY(copy_open(c, &open, &how, err));
+    OMNID_TRY(copy_open(c, &open, err));
     if (!open)
         return OMNID_OK;
     if (open->n_frames > 0 && !c->settings->fast)
         *frame_wall_us = open->wall_us + (open->frames[open->n_frames - 1].t_us - open->start_us);
+    pthread_mutex_lock(&c->lock);
+    omnid_segment_load how = load_of(c->load.step);
+    pthread_mutex_unlock(&c->lock);
     omnid_status status = convert(c, camera_timeline(c), open, how, out, err);
     capture_segment_free(&open);
     return status;
@@ -335,12 +336,11 @@ static bool is_newer(const frames_query *q, const frames_range *kept)
 omnid_status camera_frame(camera *c, const frames_query *q, frames_one *out, omnid_error *err)
 {
     capture_segment *open = NULL;
-    omnid_segment_load how;
     frames_range kept = frames_get_range(c->frames);
     omnid_status status = OMNID_NOT_FOUND;
     *out = (frames_one){0};
     if (is_newer(q, &kept))
-        OMNID_TRY(copy_open(c, &open, &how, err));
+        OMNID_TRY(copy_open(c, &open, err));
     if (open)
         status = frames_find_in(c->frames, open, !c->settings->fast, q, out, err);
     capture_segment_free(&open);

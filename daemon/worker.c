@@ -167,7 +167,8 @@ static bool open_engine(worker *w)
 static void pin(const worker *w, cpu_set_t *all, cpu_set_t *own)
 {
     omnid_error err = {0};
-    if (cpus_parse(all, "", &err) != OMNID_OK || cpus_parse(own, w->settings->daemon.model_cpus, &err) != OMNID_OK) {
+    cpus_parse(all, "", NULL);
+    if (cpus_parse(own, w->settings->daemon.model_cpus, &err) != OMNID_OK) {
         omnid_log(OMNID_LOG_WARNING, "[model] %s", err.text);
         *own = *all; /* checked at the start: processors that have gone since */
     }

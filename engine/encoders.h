@@ -37,6 +37,13 @@ void audio_run_free(memory *mem, audio_run *a);
 
 enum { VISION_MAX_GRIDS = 2 };
 
+/* Numbers from row to row of the vision feed-forward's middle: whole 64 bytes, for kernels that load 16 at once (3420 of the
+ * published models is no multiple of 8). */
+static inline int64_t vision_ffn_stride(const vision_config *c)
+{
+    return ((int64_t)c->intermediate + 31) / 32 * 32;
+}
+
 /* Grids (of two frames each) on their way through the vision tower, beside one another: none sees another. */
 typedef struct {
     int columns, rows; /* tokens: width / 28, height / 28 */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "engine/encoders.h"
 #include "engine/kv.h"
 #include "engine/mel.h"
 
@@ -120,7 +121,7 @@ static uint64_t encoder_bytes(const omnid_model *m, uint64_t n)
     uint64_t norm = es * larger(p * d, frames * da), attn = norm;
     uint64_t qkv = larger(es * 3 * p * d, larger(es * 3 * frames * da, sizeof(float) * n_mel * da));
     uint64_t wide = es * larger(p * larger(1176, 2 * f), larger(n_mel * 3 * in, frames * fa));
-    uint64_t ffn = es * larger(p * ((f + 31) / 32 * 32), p * d),
+    uint64_t ffn = es * larger(p * (uint64_t)vision_ffn_stride(v), p * d),
              merged = sizeof(float) * n * (uint64_t)m->config.text.hidden;
     uint64_t tables = sizeof(float) * p * d / (uint64_t)v->n_heads + 2 * sizeof(int32_t) * n;
     return norm + attn + qkv + wide + ffn + merged + tables;

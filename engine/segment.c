@@ -80,13 +80,12 @@ omnid_status omnid_segment_create(omnid_segment **out, const omnid_timeline *tl,
     s->index = p->index;
     s->wall_us = p->wall_us;
     s->rho_v = !tl->params.intra ? 0 : p->load.rho_v > tl->params.rho_v ? p->load.rho_v : tl->params.rho_v;
-    int n_samples = !p->samples ? 0 : p->n_samples < MEL_SEGMENT_SAMPLES ? p->n_samples : MEL_SEGMENT_SAMPLES;
-    s->data_s = p->n_frames * 0.5 > n_samples / 16000.0 ? p->n_frames * 0.5 : n_samples / 16000.0;
     omnid_status status = OMNID_OK;
     if (p->n_frames > 0)
         status = copy_frames(s, tl, p, err);
     if (status == OMNID_OK && p->samples && p->n_samples > 0)
         status = copy_samples(s, tl, p, err);
+    s->data_s = p->n_frames * 0.5 > s->n_samples / 16000.0 ? p->n_frames * 0.5 : s->n_samples / 16000.0;
     if (status != OMNID_OK)
         omnid_segment_destroy(&s);
     *out = s;

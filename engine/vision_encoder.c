@@ -125,13 +125,6 @@ omnid_status vision_run_front(encoder_work *w, vision_run *v, const uint8_t *con
     return kernels_stream_status(w->stream, err);
 }
 
-/* Numbers from row to row of the feed-forward's middle: whole 64 bytes, for kernels that load 16 at once (3420 of the published
- * models is no multiple of 8). */
-static int64_t ffn_stride(const vision_config *c)
-{
-    return ((int64_t)c->intermediate + 31) / 32 * 32;
-}
-
 omnid_status vision_run_block(encoder_work *w, vision_run *v, int block, omnid_error *err)
 {
     const omnid_model *m = w->mem->model;
@@ -146,12 +139,12 @@ omnid_status vision_run_block(encoder_work *w, vision_run *v, int block, omnid_e
     OMNID_TRY(encoder_reserve(w, &w->qkv, n * 3 * d, m->activation, err));
     OMNID_TRY(encoder_reserve(w, &w->attn, n * d, m->activation, err));
     OMNID_TRY(encoder_reserve(w, &w->wide, n * 2 * f, m->activation, err));
-    OMNID_TRY(encoder_reserve(w, &w->ffn, n * ffn_stride(c), m->activation, err));
+    OMNID_TRY(encoder_reserve(w, &w->ffn, n * vision_ffn_stride(c), m->activation, err));
 
     tensor x = buffer_2d(&v->x, KERNELS_F32, n, d), norm = buffer_2d(&w->norm, m->activation, n, d);
     tensor qkv = buffer_2d(&w->qkv, m->activation, n, 3 * d), attn = buffer_2d(&w->attn, m->activation, n, d);
     tensor gate_up = buffer_2d(&w->wide, m->activation, n, 2 * f), ffn = buffer_2d(&w->ffn, m->activation, n, f);
-    ffn.stride = ffn_stride(c);
+    ffn.stride = vision_ffn_stride(c);
     tensor cos = buffer_2d(&w->vision_cos, KERNELS_F32, n, head_dim / 2);
     tensor sin = buffer_2d(&w->vision_sin, KERNELS_F32, n, head_dim / 2);
     kernels_epilogue residual = {.residual = &x};

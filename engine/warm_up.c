@@ -4,28 +4,23 @@
 #include <stdlib.h>
 
 #include "engine/engine.h"
+#include "engine/random.h"
 #include "engine/resize.h"
 
-enum { N_SAMPLES = 32040, MIN_SIDE = 56 };
+enum { N_SAMPLES = MEL_SEGMENT_SAMPLES + MEL_AHEAD, MIN_SIDE = 56 };
 
 /* What a segment is made of: noise, so that no token is like another. */
 typedef struct {
     int side;
     uint8_t *rgb;   /* [side][side][3] */
     float *samples; /* [N_SAMPLES] */
-    uint32_t random;
+    random_pcg32 random;
 } noise;
-
-static uint32_t next_random(noise *n)
-{
-    n->random = n->random * 1664525u + 1013904223u; /* Numerical Recipes' */
-    return n->random >> 8;
-}
 
 static omnid_status noise_make(noise *n, int max_pixels, omnid_error *err)
 {
     int side = (int)sqrt((double)max_pixels) / RESIZE_UNIT * RESIZE_UNIT;
-    *n = (noise){.side = side > MIN_SIDE ? side : MIN_SIDE};
+    *n = (noise){.side = side > MIN_SIDE ? side : MIN_SIDE, .random = random_pcg32_seed(1, 0)};
     n->rgb = malloc((size_t)n->side * (size_t)n->side * 3);
     n->samples = malloc(N_SAMPLES * sizeof *n->samples);
     return n->rgb && n->samples ? OMNID_OK : omnid_fail(err, OMNID_NOMEM, "no memory for a segment");
@@ -36,9 +31,9 @@ static omnid_status make_segment(omnid_segment **out, noise *n, const omnid_time
 {
     omnid_segment_params p = {.index = index};
     for (int i = 0; i < n->side * n->side * 3; i++)
-        n->rgb[i] = (uint8_t)next_random(n);
+        n->rgb[i] = (uint8_t)random_pcg32_next(&n->random);
     for (int i = 0; i < N_SAMPLES; i++)
-        n->samples[i] = (float)next_random(n) / (float)(1 << 25) - 0.25f;
+        n->samples[i] = (float)(random_pcg32_next(&n->random) >> 8) / (float)(1 << 25) - 0.25f;
     p.n_frames = tl->params.has_video ? n_frames : 0;
     for (int i = 0; i < p.n_frames; i++)
         p.frames[i] = (omnid_frame){n->rgb, n->side, n->side, 3 * n->side};

@@ -329,7 +329,7 @@ static void plan_time(kernels_stream *s, plan *p, const cuda_product *product, c
         return;
     if (product->residual == product->y) {
         size_t bytes = (size_t)(product->m * product->y_stride) * kernels_dtype_size(product->y_dtype);
-        bytes = (bytes + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+        bytes = cuda_aligned(bytes);
         char *scratch = cuda_scratch_take(s, c.reserved + bytes);
         c.y = scratch ? scratch + c.reserved : NULL;
         c.reserved += bytes;

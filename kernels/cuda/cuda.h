@@ -114,6 +114,12 @@ enum {
     CUDA_TILE_ROWS = 32 /* that bf16_tiles.cu and int8_tiles.cu take */
 };
 
+/* size, up to where another piece of scratch memory may begin. */
+static inline size_t cuda_aligned(size_t size)
+{
+    return (size + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+}
+
 /* ---- stream.c ---- */
 static inline cuda_stream *cuda_of(kernels_stream *s)
 {

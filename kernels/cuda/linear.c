@@ -192,7 +192,7 @@ static bool multiply_sums(kernels_stream *s, cuda_product p, tensor *y, const ca
         return true;
     }
     if (y->dtype != KERNELS_F32 || (c->residual && c->residual->data == y->data)) {
-        size_t bytes = ((size_t)(p.m * p.n) * sizeof(float) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+        size_t bytes = cuda_aligned((size_t)(p.m * p.n) * sizeof(float));
         char *scratch = cuda_scratch_take(s, p.reserved + bytes);
         if (!scratch)
             return true;

@@ -52,7 +52,7 @@ void cuda_linear_int8(kernels_stream *s, tensor *y, const tensor *x, const kerne
     int64_t at_once = SLICE_BYTES / row / SLICE_FEATURES * SLICE_FEATURES;
     at_once = at_once < SLICE_FEATURES ? SLICE_FEATURES : at_once;
     at_once = at_once < w->n ? at_once : w->n;
-    size_t reserved = ((size_t)(at_once * row) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+    size_t reserved = cuda_aligned((size_t)(at_once * row));
     /* Sums too, so that a slice's own request does not move the scratch memory. */
     void *scratch = cuda_scratch_take(s, reserved + (size_t)(x->dim[0] * at_once) * sizeof(float));
     for (int64_t first = 0; scratch && first < w->n; first += at_once)

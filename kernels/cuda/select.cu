@@ -149,7 +149,7 @@ void cuda_select(kernels_stream *s, const kernels_descriptor *d, int64_t max_key
     const unsigned threads = rank_threads(max_keys);
     selection a = {d, max_keys, NULL, NULL, cuda_of(s)->faults};
     if (max_keys > (int64_t)threads * RANK_EACH) {
-        size_t n = (size_t)max_keys, values = (n * sizeof(uint32_t) + CUDA_ALIGN - 1) / CUDA_ALIGN * CUDA_ALIGN;
+        size_t n = (size_t)max_keys, values = cuda_aligned(n * sizeof(uint32_t));
         a.value = static_cast<uint32_t *>(cuda_scratch_take(s, values + n));
         if (!a.value)
             return;
